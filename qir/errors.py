@@ -1,0 +1,61 @@
+"""What a user of qir can do wrong, said in one message: where, what was found, what to do."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Place:
+    """A position in a text: its file, 1-based line and column, and the line itself for the caret."""
+
+    file: str
+    line: int
+    column: int
+    text: str = ""
+    width: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+class QirError(Exception):
+    """An error a user can act on; its string is the whole message."""
+
+    def __init__(self, message: str, *, at: "Place | str | None" = None, help: str | None = None):
+        self.message, self.at, self.help = message, at, help
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        lines = [f"{self.at}: error: {self.message}" if self.at else f"error: {self.message}"]
+        if isinstance(self.at, Place) and self.at.text:
+            caret = " " * (self.at.column - 1) + "^" * max(1, self.at.width)
+            lines += ["  " + self.at.text, "  " + caret]
+        if self.help:
+            lines.append(f"  help: {self.help}")
+        return "\n".join(lines)
+
+    def __reduce__(self):
+        return _rebuild, (self.message, self.at, self.help)
+
+
+def _rebuild(message, at, help):
+    return QirError(message, at=at, help=help)
+
+
+class Declined(Exception):
+    """Why a typing function or a rule does not apply; raised by `require` alone."""
+
+
+def require(condition: object, reason: str) -> None:
+    """Go on only if `condition` holds; in an op this is its typing rule, in a rule its guard."""
+    if not condition:
+        raise Declined(reason)
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'? ` where a known name is near, followed by all the known names."""
+    known = sorted(known)
+    near = difflib.get_close_matches(wrong, known, n=1)
+    start = f"did you mean '{near[0]}'? " if near else ""
+    return f"{start}known: {', '.join(known)}" if known else "there are none"
