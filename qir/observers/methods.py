@@ -131,13 +131,16 @@ def mse(stats: Statistics, grid: Grid) -> Range:
 def entropy(stats: Statistics, grid: Grid) -> Range:
     """The range whose quantized distribution has the least KL divergence from the real one.
 
-    Migacz, "8-bit Inference with TensorRT", GTC 2017: P is the histogram inside the range, with what
-    lies outside added to its end bins; Q is the histogram inside, averaged over the bins of each
-    level that are not empty, and lacks what lies outside. As there, no step is narrower than a bin.
-    Here both ends are searched, and levels are those of the grid at hand. Exact zeros, the spike a
-    relu leaves, are left out of both: every grid has zero, so they say nothing about it, and would
-    outweigh the rest of their level. End bins are the outermost ones in range that are not empty, so
-    no smoothing is needed.
+    Migacz, "8-bit Inference with TensorRT", GTC 2017: P is the histogram inside the range, with
+    what lies outside added to its end bins; Q is the histogram inside, averaged over the bins of
+    each level that are not empty, and lacks what lies outside. As there, no step is narrower
+    than a bin. Here both ends are searched, and levels are those of the grid at hand. Exact
+    zeros, the spike a relu leaves, are left out of both: every grid has zero, so they say
+    nothing about it, and would outweigh the rest of their level. End bins are the outermost ones
+    in range that are not empty, so no smoothing is needed.
+
+    Averaging costs a flat histogram nothing, so outliers beside one stay in the range: there,
+    percentile or mse is the better choice.
     """
     centres, counts = _nonzero_bins(stats)
     total = counts.sum()

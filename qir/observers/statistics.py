@@ -1,17 +1,18 @@
 """What calibration keeps of one observed value: exact ends, moving averages and a histogram.
 
-The histogram lives on dyadic grids: at exponent e, bin j holds the values x with
-floor(x / 2**e) == j. Its window is the bins from that of the minimum to that of the maximum, and e is
-the least exponent at which they number at most `BINS` (and at which a double still holds their
-numbers exactly). Three facts follow:
+The histogram lives on dyadic grids: at exponent e, bin j holds the values x with floor(x / 2**e)
+== j. Its window is the bins from that of the minimum to that of the maximum, and e is the least
+exponent at which they number at most `BINS` (and at which a double still holds their numbers
+exactly). Three facts follow:
 
 * floor(floor(x / 2**e) / 2) == floor(x / 2**(e+1)): coarsening adds bins in pairs and is exact.
 * e depends on the minimum and maximum alone and never falls as they spread. So the histogram of a
   stream is a function of the data as a multiset, whatever its order, its batches or its merges.
 * At e - 1 the ends are at least `BINS` bins apart, so max - min > (BINS - 1) * 2**(e-1), that is
   2**e < 2 * (max - min) / (BINS - 1). A bin's centre is within half a bin of all it holds, so an
-  order statistic read from it is off by less than (max - min) / (BINS - 1) = 1/4095 of the range, and
-  a quantile, which interpolates two of them, by no more. The promise of 1/2048 is kept with room.
+  order statistic read from it is off by less than (max - min) / (BINS - 1) = 1/4095 of the
+  range, and a quantile, which interpolates two of them, by no more. The promise of 1/2048 is
+  kept with room.
 """
 
 import math
@@ -108,10 +109,10 @@ def first_bad(array: object) -> tuple[tuple[int, ...], float] | None:
 def merge(a: Statistics, b: Statistics) -> Statistics:
     """Statistics of the stream of `a` followed by that of `b`.
 
-    Associative, and equal to having streamed everything: exactly, but for the moving averages, which
-    agree to rounding. Only these depend on the order. The average over n samples, the first of them
-    x1, is m**n * x1 + rest. Continuing from a state s instead replaces x1 by s, so it becomes
-    m**n * (s - x1) more than the average of the second stream alone.
+    Associative, and equal to having streamed everything: exactly, but for the moving averages,
+    which agree to rounding. Only these depend on the order. The average over n samples, the
+    first of them x1, is m**n * x1 + rest. Continuing from a state s instead replaces x1 by s, so
+    it becomes m**n * (s - x1) more than the average of the second stream alone.
     """
     if a.elements == 0 or b.elements == 0:
         return a if b.elements == 0 else b

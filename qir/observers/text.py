@@ -13,10 +13,10 @@
       bins 0: 31 0*3 2
       bins 2816: 37
 
-The values are sorted by name. A `bins` line gives the counts of up to 32 bins from the number before
-the colon on, a multiple of 32: `0*3` stands for three empty bins, and what is left out is empty. So a
-line says the same whatever the others say. `//` starts a line of comment. Minima and maxima may be
-edited, and bound what the other methods answer.
+The values are sorted by name. A `bins` line gives the counts of up to 32 bins from the number
+before the colon on, a multiple of 32: `0*3` stands for three empty bins, and what is left out is
+empty. So a line says the same whatever the others say. `//` starts a line of comment. All
+numbers may be edited; `min` and `max` bound what percentile, entropy and mse answer, too.
 """
 
 import json
@@ -25,7 +25,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -61,7 +61,7 @@ def from_text(text: str, file: str = "<statistics>") -> dict[str, Statistics]:
     for line in lines[1 : starts[0] if starts else None]:
         line.fail(0, f"'{line.words[0]}' before the first value", 'expected: value "name"')
     found: dict[str, Statistics] = {}
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, stop in pairwise([*starts, len(lines)]):
         name = _name(lines[start])
         if name in found:
             lines[start].fail(1, f"a second value {lines[start].words[1]}", "names are unique")
