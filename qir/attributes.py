@@ -1,0 +1,155 @@
+"""The closed set of values that attributes and options take, and how each is read.
+
+An annotation of a keyword-only parameter of an op, pass or pipeline is one of the kinds here, a
+`Literal`, or `kind | None`. `coerce` turns what a user or the text gave into the one form kept.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Literal, NewType, Union, get_args, get_origin
+
+import numpy as np
+
+from .errors import Declined, suggestion
+from .rounding import Rescale, make_rescale
+from .types import Element, Type, dtype
+
+Pair = NewType("Pair", tuple)
+"""Two integers, height and width; one integer stands for both."""
+Ints = NewType("Ints", tuple)
+"""A list of integers."""
+Floats = NewType("Floats", tuple)
+"""A list of numbers."""
+Padding = NewType("Padding", object)
+"""`same`, `valid`, or ((top, bottom), (left, right))."""
+Words = NewType("Words", tuple)
+"""A list of names."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A value written as a call, `single(multiplier=3, shift=1)`, before it is elaborated."""
+
+    name: str
+    args: tuple
+    kwargs: Mapping[str, object]
+
+
+def coerce(value, kind):
+    """The value in the form its kind keeps; Declined says what was expected and what was found."""
+    if kind in _READERS:
+        return _READERS[kind](value)
+    if get_origin(kind) is Literal:
+        return _choice(value, get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return None if value is None else coerce(value, _not_none(kind))
+    raise TypeError(f"{kind} is no attribute kind; qir/attributes.py lists them")
+
+
+def kind_text(kind) -> str:
+    """A kind as help texts show it."""
+    if get_origin(kind) is Literal:
+        return "|".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, UnionType):
+        return f"{kind_text(_not_none(kind))}|none"
+    return getattr(kind, "__name__", str(kind)).lower()
+
+
+def is_kind(kind) -> bool:
+    """Whether an annotation is one of the kinds values can have."""
+    if get_origin(kind) in (Union, UnionType):
+        return NoneType in get_args(kind) and is_kind(_not_none(kind))
+    return kind in _READERS or get_origin(kind) is Literal
+
+
+def _not_none(kind):
+    (inner,) = [k for k in get_args(kind) if k is not NoneType]
+    return inner
+
+
+def _fail(expected: str, value):
+    raise Declined(f"expected {expected}, found {value!r}")
+
+
+def _integer(value) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        _fail("an integer", value)
+    return int(value)
+
+
+def _number(value) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+        _fail("a number", value)
+    if math.isnan(value):
+        _fail("a number", value)
+    return float(value)
+
+
+def _truth(value) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        _fail("true or false", value)
+    return bool(value)
+
+
+def _word(value) -> str:
+    return value if isinstance(value, str) else _fail("a name or a text", value)
+
+
+def _sequence(value, read, what):
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        _fail(f"a list of {what}", value)
+    return tuple(read(v) for v in value)
+
+
+def _pair(value) -> tuple[int, int]:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return (int(value), int(value))
+    pair = _sequence(value, _integer, "two integers")
+    return pair if len(pair) == 2 else _fail("a list of two integers", value)
+
+
+def _padding(value):
+    if isinstance(value, str):
+        low = value.lower()
+        return low if low in ("same", "valid") else _fail("same, valid or two pairs", value)
+    pads = _sequence(value, _pair, "two pairs")
+    return pads if len(pads) == 2 else _fail("same, valid or two pairs", value)
+
+
+def _element(value) -> Element:
+    if isinstance(value, Element):
+        return value
+    if isinstance(value, Type):
+        return value.element
+    return Element(dtype(value)) if isinstance(value, str) else _fail("an element type", value)
+
+
+def _rescale(value) -> Rescale:
+    if isinstance(value, Rescale):
+        return value
+    if isinstance(value, Call) and not value.args:
+        return make_rescale(value.name, **value.kwargs)
+    return _fail("a rounding contract with its numbers", value)
+
+
+def _choice(value, choices):
+    if value in choices:
+        return value
+    raise Declined(f"'{value}' is none of the choices; {suggestion(str(value), map(str, choices))}")
+
+
+_READERS = {
+    int: _integer,
+    float: _number,
+    bool: _truth,
+    str: _word,
+    Pair: _pair,
+    Ints: lambda v: _sequence(v, _integer, "integers"),
+    Floats: lambda v: _sequence(v, _number, "numbers"),
+    Words: lambda v: _sequence(v, _word, "names"),
+    Padding: _padding,
+    Element: _element,
+    Rescale: _rescale,
+}

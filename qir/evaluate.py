@@ -1,0 +1,78 @@
+"""The reference interpreter: every op by its numpy meaning, one after the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from .errors import QirError
+from .ir import OPS, Func, Op, place_of
+from .types import TupleType, Type
+
+Evaluator = Callable[[Func, Sequence[np.ndarray]], tuple[np.ndarray, ...]]
+"""Runs a function on arrays; the numpy one is `evaluate`, the XLA target brings another."""
+
+
+def evaluate(func: Func, inputs: Sequence[np.ndarray] | Mapping[str, np.ndarray]):
+    """The results of a function on numpy arrays (in parameter order, or by name), as a tuple.
+
+    Quantized values go in and come out as stored integers. QirError names the op that fails.
+    """
+    values: dict[Op, np.ndarray] = dict(
+        zip(func.parameters, checked_inputs(func, inputs), strict=True)
+    )
+    left = dict(func.uses)
+    for op in func.ops:
+        if op.kind != "parameter":
+            values[op] = evaluate_op(op, [values[o] for o in op.operands])
+        for operand in op.operands:
+            left[operand] -= 1
+            if left[operand] == 0:
+                del values[operand]
+    return tuple(values[r] for r in func.results)
+
+
+def evaluate_op(op: Op, arrays: Sequence[np.ndarray]):
+    """One op on arrays; the result has the storage its type says."""
+    if op.kind == "const":
+        return op.value
+    if op.kind == "item":
+        return arrays[0][op.attributes["index"]]
+    with np.errstate(all="ignore"):
+        result = OPS[op.kind].evaluate(op, *arrays)
+    if isinstance(op.type, TupleType):
+        parts = zip(result, op.type.items, strict=True)
+        return tuple(_stored(op, array, type) for array, type in parts)
+    return _stored(op, result, op.type)
+
+
+def _stored(op: Op, array, type: Type) -> np.ndarray:
+    array = np.asarray(array)
+    if array.shape != type.shape:
+        raise QirError(f"the meaning of {op.kind} gave shape {array.shape} for {type}",
+                       at=place_of(op))  # fmt: skip
+    return array.astype(type.dtype.numpy, copy=False)
+
+
+def checked_inputs(func: Func, inputs) -> list[np.ndarray]:
+    """The inputs in parameter order as arrays of the declared storage and shape, else QirError."""
+    names = [p.attributes["name"] for p in func.parameters]
+    if isinstance(inputs, Mapping):
+        if set(inputs) != set(names):
+            raise QirError(f"@{func.name} takes the inputs {names}, found {sorted(inputs)}")
+        inputs = [inputs[name] for name in names]
+    if len(inputs) != len(names):
+        raise QirError(f"@{func.name} takes {len(names)} inputs ({', '.join(names)}), "
+                       f"found {len(inputs)}")  # fmt: skip
+    return [checked_input(p, x) for p, x in zip(func.parameters, inputs, strict=True)]
+
+
+def checked_input(parameter: Op, array) -> np.ndarray:
+    """One input as an array of its declared storage and shape, else QirError."""
+    name, type = parameter.attributes["name"], parameter.type
+    array = np.asarray(array)
+    if array.shape != type.shape:
+        raise QirError(f"the input '{name}' has shape {list(array.shape)}, "
+                       f"the model takes {list(type.shape)}")  # fmt: skip
+    if array.dtype != type.dtype.numpy and not np.can_cast(array.dtype, type.dtype.numpy, "same_kind"):
+        raise QirError(f"the input '{name}' holds {array.dtype}, the model takes {type.dtype}")
+    return array.astype(type.dtype.numpy, copy=False)

@@ -1,0 +1,271 @@
+"""Pipelines: composed from text or Python, checked before anything runs, then run step by step."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from . import registry
+from .errors import Declined, Place, QirError, suggestion
+from .forms import FORMS, check_form, implies, known_form
+from .graph_pass import GraphPass, missing_resource
+from .ir import Func, Module
+from .rewrite import restricted
+from .text.read import read_value
+from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
+
+ROUNDS = 20
+
+
+@dataclass(frozen=True)
+class Step:
+    """One pass with its options; place is where it stands, for messages."""
+
+    action: GraphPass
+    options: Mapping[str, object] = field(default_factory=dict)
+    place: Place | None = None
+
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = ", ".join(f"{k}={option_text(v)}" for k, v in self.options.items())
+        return f"{self.action.name}({inside})" if inside else self.action.name
+
+
+@dataclass(frozen=True)
+class Block:
+    """A combinator around steps: `fixpoint(...)` or `only(..., match=...)`."""
+
+    name: str
+    steps: tuple["Step | Block", ...]
+    match: str | None = None
+
+
+Steps = tuple[Step | Block, ...]
+
+
+def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object] | None = None,
+            resources: Sequence[str] | None = None, form: str | None = None) -> Steps:  # fmt: skip
+    """The steps a pipeline text stands for, every pass, option, resource and arrow checked.
+
+    text: steps, or the definition of one pipeline. parameters: settings of that pipeline, or of a
+    single step that names one. resources: the names at hand, None to leave them unchecked. form:
+    the form of the graph to come, None to take what the first step wants.
+    """
+    source = Source(text, file)
+    found = parse_pipelines(source)
+    if len(found) != 1:
+        raise QirError(f"expected one pipeline, found {len(found)}", at=file)
+    record, given = found[0], dict(parameters or {})
+    if record.name is None and len(record.steps) == 1 and given:
+        only = record.steps[0]
+        if only.name in registry.pipelines():
+            record, source = registry.pipelines()[only.name]
+            given = {**{k: read_value(v, source) for k, v in only.kwargs.items()}, **given}
+    steps = _Composer(source, _settings(record, given, source)).steps(record.steps)
+    check_arrows(steps, form)
+    if resources is not None:
+        check_resources(steps, resources)
+    return steps
+
+
+def _settings(record: PipelineText, given: Mapping[str, object], source: Source, at=None) -> dict:
+    for key in given:
+        if key not in record.settings:
+            raise QirError(f"the pipeline '{record.name or ''}' has no parameter '{key}'", at=at,
+                           help=suggestion(key, record.settings))  # fmt: skip
+    defaults = {key: read_value(value, source) for key, value in record.settings.items()}
+    return {**defaults, **given}
+
+
+@dataclass(frozen=True)
+class _Composer:
+    """Elaborates the steps of one pipeline text under its settings."""
+
+    source: Source
+    settings: Mapping[str, object]
+    above: tuple[str, ...] = ()
+
+    def fail(self, message: str, offset: int, width: int, help: str | None = None):
+        raise QirError(message, at=self.source.place(offset, width), help=help)
+
+    def steps(self, calls: Sequence[CallText]) -> Steps:
+        return tuple(step for call in calls for step in self.step(call))
+
+    def step(self, call: CallText) -> Steps:
+        if call.repeated:
+            self.fail(f"'{call.repeated}' is given twice",
+                      call.keyword_offsets[call.repeated], len(call.repeated))  # fmt: skip
+        if call.name in ("fixpoint", "only"):
+            return (self.block(call),)
+        if call.name in registry.passes():
+            return (self.pass_step(call),)
+        if call.name in registry.pipelines():
+            return self.pipeline_steps(call)
+        known = [*registry.passes(), *registry.pipelines(), "fixpoint", "only"]
+        return self.fail(f"unknown pass or pipeline '{call.name}'", call.offset, len(call.name),
+                         suggestion(call.name, known))  # fmt: skip
+
+    def block(self, call: CallText) -> Block:
+        inner = []
+        for arg in call.args:
+            if isinstance(arg, (str, CallText)):
+                inner += self.step(arg if isinstance(arg, CallText) else _bare(arg))
+            else:
+                self.fail(f"{call.name} takes steps", call.offset, len(call.name))
+        match = self.value(call.kwargs.get("match"))
+        if set(call.kwargs) - ({"match"} if call.name == "only" else set()):
+            self.fail(f"{call.name} has no such option", call.offset, len(call.name),
+                      "only(steps, match=\"regex\"), fixpoint(steps)")  # fmt: skip
+        if call.name == "only" and not isinstance(match, str):
+            self.fail("only needs match=\"...\", a regular expression on locations", call.offset, 4)
+        try:
+            re.compile(match or "")
+        except re.error as error:
+            self.fail(f"'{match}' is no regular expression: {error}",
+                      call.keyword_offsets["match"], 5)  # fmt: skip
+        return Block(call.name, tuple(inner), match)
+
+    def pass_step(self, call: CallText) -> Step:
+        action = registry.passes()[call.name]
+        if call.args:
+            self.fail(f"the options of {call.name} are given by name", call.offset, len(call.name),
+                      action.signature or "it has none")  # fmt: skip
+        options = {key: self.value(value) for key, value in call.kwargs.items()}
+        try:
+            options = action.checked_options(options)
+        except Declined as declined:
+            wrong = next((k for k in options if f"'{k}'" in str(declined)), None)
+            offset = call.keyword_offsets.get(wrong, call.offset)
+            message, _, help = str(declined).partition("; ")
+            self.fail(message, offset, len(wrong or call.name), help or None)
+        return Step(action, options, self.source.place(call.offset, len(call.name)))
+
+    def pipeline_steps(self, call: CallText) -> Steps:
+        if call.name in self.above:
+            self.fail(f"the pipeline '{call.name}' contains itself", call.offset, len(call.name))
+        record, source = registry.pipelines()[call.name]
+        given = {key: self.value(value) for key, value in call.kwargs.items()}
+        settings = _settings(record, given, source, self.source.place(call.offset, len(call.name)))
+        return _Composer(source, settings, (*self.above, call.name)).steps(record.steps)
+
+    def value(self, value):
+        if isinstance(value, Ref) and value.mark == "$":
+            if value.name not in self.settings:
+                self.fail(f"no parameter ${value.name}", value.offset, len(value.name) + 1,
+                          suggestion(value.name, self.settings))  # fmt: skip
+            return self.settings[value.name]
+        if isinstance(value, list):
+            return tuple(self.value(v) for v in value)
+        return read_value(value, self.source)
+
+
+def _bare(word) -> CallText:
+    return CallText(str(word), (), {}, getattr(word, "start_pos", 0))
+
+
+def flat(steps: Steps) -> list[Step]:
+    """The passes of a pipeline in order, combinators opened."""
+    return [
+        inner
+        for step in steps
+        for inner in ([step] if isinstance(step, Step) else flat(step.steps))
+    ]
+
+
+def check_arrows(steps: Steps, form: str | None = None) -> str | None:
+    """Follow the forms through the steps; QirError where they do not meet. Gives the last form."""
+    for step in flat(steps):
+        before = step.action.before
+        if before != "any" and form is not None and not implies(form, known_form(before).name):
+            raise QirError(f"{step.action.name} takes a graph in the form '{before}', here it is "
+                           f"in the form '{form}'", at=step.place,
+                           help=_bridge(form, before))  # fmt: skip
+        if form is None and before != "any":
+            form = before
+        if form is not None:
+            form = step.action.form_after(form, step.options)
+            known_form(form)
+    return form
+
+
+def _bridge(start: str, goal: str) -> str | None:
+    """The shortest list of passes from one form to another, as advice."""
+    queue, seen = deque([(start, ())]), {start}
+    while queue:
+        form, path = queue.popleft()
+        if implies(form, goal):
+            return f"insert {', '.join(path)} before it" if path else None
+        for name, each in registry.passes().items():
+            if "any" in (each.before, each.after) or not implies(form, each.before):
+                continue
+            after = each.form_after(form, {})
+            if after in FORMS and after not in seen:
+                seen.add(after)
+                queue.append((after, (*path, name)))
+    return f"no sequence of passes leads from '{start}' to '{goal}'"
+
+
+def check_resources(steps: Steps, at_hand: Sequence[str]) -> None:
+    """QirError for the first step that needs a resource which is not at hand."""
+    for step in flat(steps):
+        for name in step.action.needs(step.options):
+            if name not in at_hand:
+                error = missing_resource(name, step.action.name)
+                raise QirError(error.message, at=step.place, help=error.help)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A step that has run: the function before and after it."""
+
+    step: Step
+    before: Func
+    after: Func
+
+
+Listener = Callable[[Done], None]
+
+
+def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
+              listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
+    """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
+    for step in steps:
+        func = _run_one(step, func, resources or {}, listen, verify)
+    return func
+
+
+def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | None = None,
+               listen: Listener | None = None, verify: bool = True) -> Module:  # fmt: skip
+    """Run the steps on every function of a module."""
+    return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
+
+
+def _run_one(step: Step | Block, func: Func, resources, listen, verify) -> Func:
+    if isinstance(step, Step):
+        return _run_pass(step, func, resources, listen, verify)
+    if step.name == "only":
+        with restricted(step.match):
+            return run_steps(step.steps, func, resources, listen, verify)
+    for _ in range(ROUNDS):
+        before = func
+        func = run_steps(step.steps, func, resources, listen, verify)
+        if func is before:
+            return func
+    names = ", ".join(s.action.name for s in flat(step.steps))
+    raise QirError(f"fixpoint({names}) still changes @{func.name} after {ROUNDS} rounds")
+
+
+def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
+    action = step.action
+    handed = {name: resources[name] for name in action.resources if name in resources}
+    missing = [n for n in action.needs(step.options) if n not in handed]
+    if missing:
+        error = missing_resource(missing[0], action.name)
+        raise QirError(error.message, at=step.place, help=error.help)
+    after = action(func, **step.options, **handed)
+    if verify and action.after != "any":
+        check_form(after, action.form_after(action.before, step.options), action.name)
+    if listen is not None:
+        listen(Done(step, func, after))
+    return after

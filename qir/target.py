@@ -1,0 +1,40 @@
+"""Targets: what a machine takes, as data, and where its rules and its compiler are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The capabilities of a target.
+
+    form: the form `legalize` brings a graph into. roundings: rounding contract by int8 op kind,
+    `""` for all others. rules: `module:function` giving the legalization rules; that module
+    imports no framework. compiler: `module:function`, `(func) -> callable`, loaded when used.
+    """
+
+    name: str
+    doc: str
+    form: str
+    roundings: Mapping[str, str]
+    rules: str | None = None
+    compiler: str | None = None
+    limits: Mapping[str, object] = field(default_factory=dict)
+
+    def rounding(self, kind: str) -> str:
+        """The rounding contract for an int8 op."""
+        return self.roundings.get(kind, self.roundings[""])
+
+    def legalization(self) -> tuple:
+        """The rules that bring a lowered graph into the target's form."""
+        return tuple(_load(self.rules)()) if self.rules else ()
+
+    def compile(self, func) -> Callable:
+        """A callable on arrays that runs a legalized function."""
+        return _load(self.compiler)(func)
+
+
+def _load(path: str):
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,11 @@
+"""The text form: one grammar for graphs and pipelines, a reader and a printer."""
+
+from .read import random_array, read_module, read_value
+from .syntax import Source, parse_pipelines
+from .weights import write_atomically
+from .write import load_module, print_func, print_module, save_module
+
+__all__ = [
+    "Source", "load_module", "parse_pipelines", "print_func", "print_module", "random_array",
+    "read_module", "read_value", "save_module", "write_atomically",
+]  # fmt: skip

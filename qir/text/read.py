@@ -1,0 +1,226 @@
+"""From records to graphs: values are looked up, ops built and typed, types compared."""
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from ..attributes import Call
+from ..dialect import definition
+from ..errors import QirError, require
+from ..ir import OPS, Func, Module, Op, Resource, const, item, parameter
+from ..types import Element, Grid, TupleType, Type, dtype
+from .syntax import CallText, FuncText, GridText, OpText, Ref, Source, TypeText, parse_module
+from .weights import open_weights
+
+
+def read_module(text: str, file: str = "<text>", first_line: int = 1) -> Module:
+    """The module a text holds; a weights file it names is looked for beside `file`.
+
+    Raises QirError with file, line, column and a caret.
+    """
+    source = Source(text, file, first_line)
+    weights, functions = parse_module(source)
+    resources = open_weights(Path(file).parent / weights) if weights else {}
+    found: dict[str, Func] = {}
+    for record in functions:
+        if record.name in found:
+            raise QirError(f"@{record.name} is defined twice", at=source.place(record.offset))
+        found[record.name] = _Reader(source, resources).func(record)
+    return Module(tuple(found.values()))
+
+
+def read_value(value, source: Source, resources=None):
+    """An attribute or option value: words to str, lists to tuples, types and calls elaborated."""
+    return _Reader(source, resources or {}).value(value)
+
+
+class _Reader:
+    """The names in scope while one function is read."""
+
+    def __init__(self, source: Source, resources):
+        self.source, self.resources = source, resources
+        self.values: dict[str, Op] = {}
+        self.func_name = ""
+
+    def fail(self, message: str, offset: int, width: int = 1, help: str | None = None):
+        raise QirError(message, at=self.source.place(offset, width), help=help)
+
+    def func(self, record: FuncText) -> Func:
+        self.func_name = record.name
+        parameters = []
+        for name, type, location in record.parameters:
+            node = parameter(name, self.type(type), location)
+            self.define(name, node, type.offset)
+            parameters.append(node)
+        for op in record.ops:
+            self.define(op.target, self.op(op), op.offset)
+        results = tuple(self.lookup(ref) for ref in record.results)
+        names = self.declared(record, results)
+        return Func(record.name, tuple(parameters), results, names)
+
+    def declared(self, record: FuncText, results) -> tuple[str, ...]:
+        if record.declared is None:
+            return ()
+        if len(record.declared) != len(results):
+            self.fail(f"@{record.name} declares {len(record.declared)} results and returns "
+                      f"{len(results)}", record.offset)  # fmt: skip
+        for (_, type), result in zip(record.declared, results, strict=True):
+            if self.type(type) != result.type:
+                self.fail(f"the result is declared {self.type(type)} and is {result.type}",
+                          type.offset)  # fmt: skip
+        names = tuple(name for name, _ in record.declared if name)
+        return names if len(names) == len(results) else ()
+
+    def define(self, name: str, node: Op, offset: int) -> None:
+        if name in self.values:
+            self.fail(f"%{name} is defined twice", offset, len(name) + 1)
+        self.values[name] = node
+
+    def lookup(self, ref) -> Op:
+        if not isinstance(ref, Ref) or ref.mark != "%":
+            self.fail(f"expected a value such as %x, found {ref!r}", getattr(ref, "offset", 0))
+        if ref.name not in self.values:
+            self.fail(f"%{ref.name} is not defined here", ref.offset, len(ref.name) + 1,
+                      help="a value must stand above its first use")  # fmt: skip
+        return self.values[ref.name]
+
+    def op(self, record: OpText) -> Op:
+        call = record.call
+        if call.repeated:
+            self.fail(f"'{call.repeated}' is given twice", call.keyword_offsets[call.repeated])
+        node = self.build(record)
+        written = record.type
+        if written is not None and call.name != "const":
+            expected = self.any_type(written)
+            if expected != node.type:
+                offset = written.offset if isinstance(written, TypeText) else record.offset
+                self.fail(f"{call.name} gives {node.type}, written is {expected}", offset)
+        return node
+
+    def build(self, record: OpText) -> Op:
+        call = record.call
+        if call.name == "const":
+            return self.const(record)
+        if call.name == "item":
+            return item(self.lookup(call.args[0]), call.kwargs.get("index", 0))
+        if call.name not in OPS:
+            try:
+                definition(call.name)
+            except QirError as error:
+                self.fail(error.message, call.offset, len(call.name), error.help)
+        operands = tuple(self.lookup(a) for a in call.args)
+        attributes = {key: self.value(v) for key, v in call.kwargs.items()}
+        try:
+            return OPS[call.name].build(operands, attributes, location=record.location)
+        except QirError as error:
+            return self.fail(error.message, call.offset, len(call.name), error.help)
+
+    def const(self, record: OpText) -> Op:
+        call = record.call
+        value = call.kwargs.get("value")
+        if value is None or call.args or len(call.kwargs) > 1:
+            self.fail("a constant is written const(value=...)", call.offset)
+        if record.type is None:
+            self.fail("a constant needs its type", call.offset, len(call.name))
+        type = self.type(record.type)
+        try:
+            if isinstance(value, Ref):
+                return const(self.resource(value), type, location=record.location)
+            array = self.array(value, type, record.target)
+            return const(array, type, name=record.target, location=record.location)
+        except (ValueError, TypeError, OverflowError) as error:
+            return self.fail(f"no constant of {type}: {error}", call.offset, len(call.name))
+
+    def array(self, value, type: Type, name: str) -> np.ndarray:
+        if str(value) == "random":
+            return random_array(type, f"{self.func_name}.{name}")
+        array = np.asarray(value)
+        if array.ndim == 0:
+            array = np.broadcast_to(array, type.shape)
+        if array.size == 0:
+            array = array.reshape(type.shape)
+        if array.dtype.kind not in "biuf" or array.shape != type.shape:
+            raise ValueError(f"found {value!r}")
+        if type.dtype.kind == "int" and array.size:
+            if array.dtype.kind == "f" or array.min() < type.dtype.lo or array.max() > type.dtype.hi:
+                raise ValueError(f"a value does not fit in {type.dtype}")
+        return array.astype(type.dtype.numpy)
+
+    def resource(self, ref: Ref) -> Resource:
+        if ref.mark != "#":
+            self.fail(f"expected a resource such as #w, found {ref.mark}{ref.name}", ref.offset)
+        if ref.name not in self.resources:
+            self.fail(f"no resource #{ref.name}", ref.offset, len(ref.name) + 1,
+                      help="the text's weights(...) line names the file that holds it")  # fmt: skip
+        return self.resources[ref.name]
+
+    def value(self, value):
+        if isinstance(value, str):
+            return str(value)
+        if isinstance(value, list):
+            return tuple(self.value(v) for v in value)
+        if isinstance(value, TypeText):
+            return self.type_part(value)
+        if isinstance(value, CallText):
+            kwargs = {key: self.value(v) for key, v in value.kwargs.items()}
+            return Call(value.name, tuple(self.value(v) for v in value.args), kwargs)
+        if isinstance(value, Ref) and value.mark == "#":
+            return self.resource(value).array
+        if isinstance(value, Ref) and value.mark == "@":
+            return value.name
+        if isinstance(value, Ref):
+            return self.fail(f"{value.mark}{value.name} cannot stand here", value.offset)
+        return value
+
+    def type_part(self, record: TypeText) -> Element:
+        try:
+            return Element(dtype(record.dtype), self.grid(record.grid))
+        except QirError as error:
+            return self.fail(error.message, record.offset, len(record.dtype), error.help)
+
+    def type(self, record) -> Type:
+        if not isinstance(record, TypeText):
+            raise QirError("expected one tensor type, found several", at=self.source.file)
+        element = self.type_part(record)
+        if not all(isinstance(n, int) and n >= 0 for n in record.shape):
+            self.fail(f"{list(record.shape)} is no shape", record.offset)
+        self.check_grid(element.grid, record)
+        return element[record.shape]
+
+    def check_grid(self, grid: Grid | None, record: TypeText) -> None:
+        if grid is None or grid.axis is None:
+            return
+        if not grid.axis < len(record.shape):
+            self.fail(f"a grid along axis {grid.axis} of a rank {len(record.shape)} tensor",
+                      record.offset)  # fmt: skip
+        extent = record.shape[grid.axis] // (grid.block or 1)
+        along = grid.scale.shape[grid.axis if grid.block else 0]
+        if along != extent:
+            self.fail(f"{along} scales along an axis of {extent}", record.offset)
+
+    def any_type(self, record) -> Type | TupleType:
+        if isinstance(record, tuple):
+            return TupleType(tuple(self.type(r) for r in record))
+        return self.type(record)
+
+    def grid(self, record: GridText | None) -> Grid | None:
+        if record is None:
+            return None
+        scale, zero = self.value(record.scale), self.value(record.zero)
+        try:
+            return Grid(scale, zero, record.axis, record.block, record.narrow, record.dynamic)
+        except (ValueError, OverflowError) as error:
+            raise QirError(f"no grid: {error}") from None
+
+
+def random_array(type: Type, seed: str) -> np.ndarray:
+    """An array a seed's text determines: normal for floats, all stored values for integers."""
+    generator = np.random.default_rng(zlib.crc32(seed.encode()))
+    if type.is_float:
+        return generator.standard_normal(type.shape).astype(type.dtype.numpy)
+    require(type.dtype.bits <= 64, "no random numbers that wide")
+    low, high = type.lo, type.hi
+    if type.dtype.bits > 16:
+        low, high = max(low, -1000), 1000
+    return generator.integers(low, high, type.shape, endpoint=True).astype(type.dtype.numpy)

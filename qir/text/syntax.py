@@ -1,0 +1,305 @@
+"""From text to plain records with positions; nothing is looked up or checked here."""
+
+import ast
+import gc
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+
+from ..errors import Place, QirError
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """`%value`, `#resource`, `@func` or `$setting`: its mark and its name."""
+
+    mark: str
+    name: str
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GridText:
+    """A grid as written; lists and resource names are not read yet."""
+
+    scale: object
+    zero: object
+    axis: int | None = None
+    block: int | None = None
+    narrow: bool = False
+    dynamic: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TypeText:
+    """A type as written; shape is None for an element type."""
+
+    dtype: str
+    grid: GridText | None
+    shape: tuple[int, ...] | None
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallText:
+    """`name(args, key=value)`; offsets of the name and of the keywords, for carets.
+
+    repeated: a keyword that stands there twice.
+    """
+
+    name: str
+    args: tuple
+    kwargs: Mapping[str, object]
+    offset: int
+    keyword_offsets: Mapping[str, int] = field(default_factory=dict)
+    repeated: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpText:
+    """`%target = call : type loc(...)`."""
+
+    target: str
+    call: CallText
+    type: object
+    location: tuple[str, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class FuncText:
+    """A function as written: parameters are (name, type, location)."""
+
+    name: str
+    parameters: tuple[tuple[str, TypeText, tuple[str, ...]], ...]
+    declared: tuple[tuple[str | None, TypeText], ...] | None
+    ops: tuple[OpText, ...]
+    results: tuple[Ref, ...]
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineText:
+    """`pipeline name(settings) = steps`; a bare list of steps has no name."""
+
+    name: str | None
+    settings: Mapping[str, object]
+    steps: tuple[CallText, ...]
+    offset: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and the file it came from; turns offsets into places."""
+
+    text: str
+    file: str = "<text>"
+    first_line: int = 1
+
+    def place(self, offset: int, width: int = 1) -> Place:
+        offset = min(offset, len(self.text))
+        start = self.text.rfind("\n", 0, offset) + 1
+        end = self.text.find("\n", offset)
+        line = self.text[start:] if end < 0 else self.text[start:end]
+        number = self.text.count("\n", 0, offset) + self.first_line
+        return Place(self.file, number, offset - start + 1, line, width)
+
+
+def parse_module(source: Source) -> tuple[str | None, tuple[FuncText, ...]]:
+    """The weights file a module names, and its functions."""
+    return _parse(source, "module")
+
+
+def parse_pipelines(source: Source) -> tuple[PipelineText, ...]:
+    """The pipelines of a text; a bare list of steps gives one without a name."""
+    return _parse(source, "pipelines")
+
+
+def _parse(source: Source, start: str):
+    enabled = gc.isenabled()
+    gc.disable()  # a third of the time would go to scanning records that all live
+    try:
+        return _parser().parse(source.text, start=start)
+    except UnexpectedInput as error:
+        raise _syntax_error(source, error) from None
+    except RecursionError:
+        raise QirError("nested too deeply to read", at=source.file) from None
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@cache
+def _parser() -> Lark:
+    grammar = (resources.files(__package__) / "syntax.lark").read_text()
+    return Lark(grammar, parser="lalr", start=["module", "pipelines"], transformer=_Records(),
+                maybe_placeholders=True)  # fmt: skip
+
+
+def _syntax_error(source: Source, error: UnexpectedInput) -> QirError:
+    offset = error.pos_in_stream if error.pos_in_stream is not None else len(source.text)
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        offset = len(source.text.rstrip())
+        found, wanted = "the end of the text", error.accepts or error.expected
+    elif isinstance(error, UnexpectedToken):
+        found, wanted = f"'{error.token}'", error.accepts or error.expected
+    elif isinstance(error, UnexpectedCharacters):
+        found, wanted = f"'{source.text[offset]}'", error.allowed or set()
+    else:
+        found, wanted = "something else", set()
+    names = sorted({_TOKENS.get(name, f"'{name.lower()}'") for name in wanted})
+    width = len(error.token) if isinstance(error, UnexpectedToken) else 1
+    help = f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None
+    return QirError(f"syntax error: {found} cannot stand here",
+                    at=source.place(offset, max(1, width)), help=help)  # fmt: skip
+
+
+_TOKENS = {
+    "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "RSQB": "']'", "LBRACE": "'{'",
+    "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "EQUAL": "'='", "LESSTHAN": "'<'",
+    "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "WORD": "a name", "NUMBER": "a number",
+    "STRING": "a text in quotes", "VALUE": "a value such as %x", "RESOURCE": "a resource such as #w",
+    "FUNC": "a function such as @main", "AXIS": "an axis such as @3", "SETTING": "a setting such as $x",
+    "$END": "the end of the text",
+}  # fmt: skip
+
+
+def _number(token: Token):
+    text = str(token)
+    if text.lstrip("-") == "inf":
+        return float(text)
+    return float(text) if any(c in text for c in ".eE") else int(text)
+
+
+_WORDS = {"true": True, "false": False, "none": None, "inf": float("inf"), "nan": float("nan")}
+
+
+class _Records(Transformer):
+    """Each grammar rule to its record; tokens to plain values."""
+
+    def NUMBER(self, token):
+        return _number(token)
+
+    def STRING(self, token):
+        return ast.literal_eval(str(token))
+
+    def VALUE(self, token):
+        return Ref("%", str(token)[1:], token.start_pos)
+
+    def RESOURCE(self, token):
+        return Ref(str(token)[0], str(token)[1:], token.start_pos)
+
+    FUNC = SETTING = RESOURCE
+
+    def AXIS(self, token):
+        return tuple(int(n) for n in str(token)[1:].split("/"))
+
+    def word(self, children):
+        text = str(children[0])
+        return _WORDS[text] if text in _WORDS else children[0]
+
+    def list(self, children):
+        return [c for c in children if not (c is None or _is(c, "COMMA"))]
+
+    number_list = list
+
+    def grid(self, children):
+        return children[0]
+
+    def dynamic(self, children):
+        return GridText(1.0, 0, dynamic=True)
+
+    def affine(self, children):
+        scale, zero, axis, narrow = children
+        along = axis or (None, None)
+        block = along[1] if len(along) == 2 else None
+        return GridText(scale, zero, along[0], block, narrow is not None)
+
+    def type(self, children):
+        name, grid, *shape = children
+        return TypeText(str(name), grid, tuple(n for n in shape if n is not None), name.start_pos)
+
+    def element(self, children):
+        return TypeText(str(children[0]), children[1], None, children[0].start_pos)
+
+    def tuple_type(self, children):
+        return tuple(children)
+
+    def location(self, children):
+        return tuple(children)
+
+    def keyword(self, children):
+        return ("=", children[0], children[1])
+
+    setting = keyword
+
+    def arguments(self, children):
+        return [c for c in children if c is not None and not _is(c, "COMMA")]
+
+    settings = arguments
+
+    def call(self, children):
+        name, arguments = children
+        args, kwargs, offsets, repeated = [], {}, {}, None
+        for argument in arguments or ():
+            if isinstance(argument, tuple) and argument and argument[0] == "=":
+                key = str(argument[1])
+                repeated = key if key in kwargs else repeated
+                kwargs[key], offsets[key] = argument[2], argument[1].start_pos
+            else:
+                args.append(argument)
+        return CallText(str(name), tuple(args), kwargs, name.start_pos, offsets, repeated)
+
+    def parameter(self, children):
+        name, type, location = children
+        return (name.name, type, location or ())
+
+    def parameters(self, children):
+        return tuple(children)
+
+    declared_results = values = parameters
+
+    def declared(self, children):
+        return (None if children[0] is None else str(children[0]), children[1])
+
+    def op(self, children):
+        target, call, type, location = children
+        return OpText(target.name, call, type, location or (), target.offset)
+
+    def func(self, children):
+        name, parameters, declared, *ops, results = children
+        return FuncText(name.name, parameters or (), declared, tuple(ops), results or (),
+                        name.offset)  # fmt: skip
+
+    def weights(self, children):
+        return children[0]
+
+    def module(self, children):
+        weights = children[0] if children and isinstance(children[0], str) else None
+        return weights, tuple(c for c in children if isinstance(c, FuncText))
+
+    def steps(self, children):
+        calls = (c for c in children if c is not None and not _is(c, "COMMA"))
+        return tuple(c if isinstance(c, CallText) else _bare(c) for c in calls)
+
+    def definition(self, children):
+        name, settings, steps = children
+        named = {str(key): value for _, key, value in settings or ()}
+        return PipelineText(str(name), named, steps, name.start_pos)
+
+    def pipelines(self, children):
+        if len(children) == 1 and isinstance(children[0], tuple):
+            return (PipelineText(None, {}, children[0], 0),)
+        return tuple(children)
+
+
+def _is(child, token_type: str) -> bool:
+    return isinstance(child, Token) and child.type == token_type
+
+
+def _bare(word) -> CallText:
+    return CallText(str(word), (), {}, getattr(word, "start_pos", 0))

@@ -1,0 +1,139 @@
+"""Weights in `.safetensors` files beside the text: written atomically, read when first asked for."""
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import QirError
+from ..ir import Resource
+
+# What safetensors calls each numpy dtype; bf16 is stored as its bits under BF16.
+_CODES = {
+    "int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16", "int32": "I32", "uint32": "U32",
+    "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
+    "bool": "BOOL",
+}  # fmt: skip
+
+
+def open_weights(path: Path) -> dict[str, Resource]:
+    """The arrays of a weights file by name, none of them read yet.
+
+    The header is checked against the file's size, so that a truncated file is an error here and
+    not when some weight is first used.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            header = _header(file, size, path)
+    except OSError as error:
+        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path),
+                       help="the text names this file; keep the two together") from None  # fmt: skip
+    return {
+        name: Resource(name, partial(_read, path, offset, entry))
+        for name, (offset, entry) in header.items()
+    }
+
+
+def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
+    broken = QirError("this is no whole weights file, it is truncated or damaged", at=str(path),
+                      help="write the model again")  # fmt: skip
+    start = file.read(8)
+    if len(start) < 8:
+        raise broken
+    (length,) = struct.unpack("<Q", start)
+    if length > size - 8:
+        raise broken
+    try:
+        header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        return {name: (8 + length, _checked(entry, size - 8 - length))
+                for name, entry in header.items()}  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise broken from None
+
+
+def _checked(entry: dict, available: int) -> dict:
+    begin, end = entry["data_offsets"]
+    name = next(n for n, code in _CODES.items() if code == entry["dtype"])
+    kind = _numpy(name)
+    count = int(np.prod(entry["shape"], dtype=object)) if entry["shape"] else 1
+    if not 0 <= begin <= end <= available or count * kind.itemsize != end - begin:
+        raise ValueError
+    if any(n < 0 for n in entry["shape"]):
+        raise ValueError
+    return {"kind": kind, "shape": tuple(entry["shape"]), "begin": begin}
+
+
+def _numpy(name: str) -> np.dtype:
+    if name == "bfloat16":
+        import ml_dtypes
+
+        return np.dtype(ml_dtypes.bfloat16)
+    return np.dtype(name)
+
+
+def _read(path: Path, start: int, entry: dict) -> np.ndarray:
+    shape = entry["shape"]
+    if 0 in shape:
+        return np.zeros(shape, entry["kind"])
+    try:
+        mapped = np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path)) from None
+    count = int(np.prod(shape, dtype=np.int64))
+    begin = start + entry["begin"]
+    part = mapped[begin : begin + count * entry["kind"].itemsize]
+    return part.view(entry["kind"]).reshape(shape)
+
+
+def weights_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """A safetensors file holding the arrays, the same bytes for the same arrays every time."""
+    header, chunks, offset = {}, [], 0
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        data = array.tobytes()
+        header[name] = {
+            "dtype": _CODES[array.dtype.name],
+            "shape": list(np.shape(arrays[name])),
+            "data_offsets": [offset, offset + len(data)],
+        }
+        chunks.append(data)
+        offset += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + b"".join(chunks)
+
+
+def write_atomically(path: str | Path, data: bytes | str) -> None:
+    """Write a file under a temporary name in its folder, then rename it over the old one."""
+    path = Path(path)
+    content = data.encode() if isinstance(data, str) else data
+    temporary = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
+                                         delete=False) as file:  # fmt: skip
+            temporary = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise QirError(f"cannot write: {error.strerror}", at=str(path),
+                       help="choose a folder that exists and can be written") from None  # fmt: skip
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

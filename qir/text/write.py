@@ -1,0 +1,204 @@
+"""From graphs to text: what `read` reads back as the same graph."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import QirError
+from ..ir import Func, Module, Op
+from ..rounding import Rescale
+from ..types import Element, Grid, TupleType, Type, grid_text
+from .read import read_module
+from .weights import weights_bytes, write_atomically
+
+INLINE = 8
+_WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
+_RESERVED = {"true", "false", "none", "inf", "nan", "narrow"}
+
+
+def print_func(func: Func, locations: bool = False) -> str:
+    """The text of a function; arrays of more than 8 elements are named, not shown."""
+    return _Printer(locations).func(func)
+
+
+def print_module(module: Module, locations: bool = False) -> str:
+    """The text of a module, as `print_func` prints each function."""
+    printer = _Printer(locations)
+    return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def save_module(module: Module, path: str | Path, locations: bool = True) -> None:
+    """Write the text to `path` and its weights to a `.safetensors` file beside it.
+
+    The weights file carries a hash of its content in its name and the text is renamed into place
+    last: whoever reads at any moment sees the old pair or the new one.
+    """
+    path = Path(path)
+    printer = _Printer(locations)
+    body = "\n".join(printer.func(func) for func in module.funcs)
+    old = _named_weights(path)
+    name = None
+    if printer.arrays:
+        data = weights_bytes(printer.arrays)
+        name = f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+        write_atomically(path.parent / name, data)
+        body = f'weights("{name}")\n{body}'
+    write_atomically(path, body)
+    if old is not None and old != name:
+        (path.parent / old).unlink(missing_ok=True)
+
+
+def load_module(path: str | Path) -> Module:
+    """Read a graph and its weights; QirError if a file is missing or not what it should be."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise QirError("this is no graph, it is not text", at=str(path)) from None
+    except OSError as error:
+        raise QirError(f"cannot read: {error.strerror}", at=str(path)) from None
+    return read_module(text, str(path))
+
+
+def option_text(value) -> str:
+    """An attribute or option value as the text has it."""
+    return _Printer(locations=False).value(value)
+
+
+def _named_weights(path: Path) -> str | None:
+    """The weights file an older save of this text made, if it is one of ours."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            first = file.readline(4096)
+    except (OSError, UnicodeDecodeError):
+        return None
+    pattern = rf'weights\("({re.escape(path.stem)}\.[0-9a-f]{{12}}\.safetensors)"\)\s*$'
+    found = re.match(pattern, first)
+    return found.group(1) if found else None
+
+
+class _Printer:
+    """The names given so far: values within a function, resources across the module."""
+
+    def __init__(self, locations: bool):
+        self.locations = locations
+        self.arrays: dict[str, np.ndarray] = {}
+        self.array_names: dict[tuple, str] = {}
+        self.taken: dict[str, int] = {}
+        self.names: dict[Op, str] = {}
+        self.types: dict[tuple, str] = {}
+
+    def func(self, func: Func) -> str:
+        self.names, taken = {}, {p.attributes["name"] for p in func.parameters}
+        number = 0
+        for op in func.ops:
+            if op.kind == "parameter":
+                self.names[op] = f"%{op.attributes['name']}"
+                continue
+            while str(number) in taken:
+                number += 1
+            self.names[op] = f"%{number}"
+            number += 1
+        inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
+                           for p in func.parameters)  # fmt: skip
+        names = [f"{name}: " for name in func.result_names] or [""] * len(func.results)
+        results = ", ".join(f"{name}{self.type(r.type)}"
+                            for name, r in zip(names, func.results, strict=True))  # fmt: skip
+        lines = [f"func @{func.name}({inputs}) -> ({results}) {{"]
+        lines += [f"  {self.op(op)}" for op in func.ops if op.kind != "parameter"]
+        returned = ", ".join(self.names[r] for r in func.results)
+        lines += [f"  return {returned}".rstrip(), "}", ""]
+        return "\n".join(lines)
+
+    def op(self, op: Op) -> str:
+        inside = [self.names[o] for o in op.operands]
+        if op.kind == "const":
+            inside.append(f"value={self.constant(op)}")
+        elif op.kind == "item":
+            inside.append(f"index={op.attributes['index']}")
+        else:
+            defaults = op.definition.attributes
+            inside += [
+                f"{key}={self.value(value, f'{key}')}"
+                for key, value in op.attributes.items()
+                if value is not defaults[key][1] and not _equal(value, defaults[key][1])
+            ]
+        call = f"{op.kind}({', '.join(inside)})"
+        return f"{self.names[op]} = {call} : {self.type(op.type)}{self.loc(op)}"
+
+    def loc(self, op: Op) -> str:
+        if not self.locations or not op.location:
+            return ""
+        return f" loc({', '.join(_quoted(text) for text in op.location)})"
+
+    def constant(self, op: Op) -> str:
+        if op.type.size > INLINE:
+            return f"#{self.resource(op.value, op.attributes['name'] or 'c')}"
+        return self.field(op.value, "c")
+
+    def resource(self, array: np.ndarray, name: str) -> str:
+        """The name under which an array is kept; equal arrays share one."""
+        array = np.asarray(array)
+        digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest()
+        key = (array.dtype.str, array.shape, digest)
+        if key not in self.array_names:
+            name = re.sub(r"[^\w./-]", "_", name) or "c"
+            count = self.taken.get(name, 0)
+            self.taken[name] = count + 1
+            unique = f"{name}.{count}" if count else name
+            while unique in self.arrays:
+                count += 1
+                self.taken[name], unique = count + 1, f"{name}.{count}"
+            self.array_names[key] = unique
+            self.arrays[unique] = array
+        return self.array_names[key]
+
+    def type(self, type: Type | TupleType) -> str:
+        if isinstance(type, TupleType):
+            return f"({', '.join(self.type(t) for t in type.items)})"
+        return f"{type.dtype.name}{self.grid(type.grid)}[{','.join(map(str, type.shape))}]"
+
+    def grid(self, grid: Grid | None) -> str:
+        if grid is None:
+            return ""
+        scale = self.resource(grid.scale, "scale") if grid.scale.size > INLINE else None
+        zero = self.resource(grid.zero, "zero") if grid.zero.size > INLINE else None
+        return grid_text(grid, scale, zero)
+
+    def value(self, value, name: str = "c") -> str:
+        if isinstance(value, bool) or value is None:
+            return str(value).lower()
+        if isinstance(value, str):
+            plain = _WORD.match(value) and value not in _RESERVED
+            return value if plain else _quoted(value)
+        if isinstance(value, (tuple, list)):
+            return f"[{', '.join(self.value(v) for v in value)}]"
+        if isinstance(value, Element):
+            return f"{value.dtype.name}{self.grid(value.grid)}"
+        if isinstance(value, Rescale):
+            inside = (f"{k}={self.field(v, k)}" for k, v in value.fields().items())
+            return f"{value.rounding}({', '.join(inside)})"
+        return repr(value)
+
+    def field(self, array: np.ndarray, name: str) -> str:
+        if array.size > INLINE:
+            return f"#{self.resource(array, name)}"
+        if array.dtype.kind == "f" and array.dtype != np.float64:
+            return _floats(array)
+        return self.value(array.tolist())
+
+
+def _floats(array: np.ndarray) -> str:
+    if array.ndim == 0:
+        return str(array[()])
+    return f"[{', '.join(_floats(a) for a in array)}]"
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _equal(a, b) -> bool:
+    return type(a) is type(b) and a == b
