@@ -149,6 +149,15 @@ def test_ema_of_a_constant_is_that_constant():
     )
 
 
+def test_ema_ends_never_cross():
+    for low in np.random.default_rng(0).uniform(0.1, 1, 200):
+        stats = stream([[low, np.nextafter(low, 2)], [low / 3, low / 3]] * 3)
+        assert stats.ema_min <= stats.ema_max
+    edited = EXAMPLE.replace("first_max 2.0", "first_max 90").replace("ema_min 0.0", "ema_min 1")
+    stats = from_text(edited)["conv 1/relu"]
+    assert from_text(to_text({"a": merge(stats, stats)}))
+
+
 def test_memory_does_not_grow_with_the_data():
     rng = np.random.default_rng(0)
     stats = empty()

@@ -121,15 +121,16 @@ def merge(a: Statistics, b: Statistics) -> Statistics:
     _add(counts, a, exponent, start)
     _add(counts, b, exponent, start)
     counts.flags.writeable = False
-    decay = MOMENTUM**b.samples
+    ema_min = _continued(a.ema_min, b.first_min, b.ema_min, b.samples)
+    ema_max = _continued(a.ema_max, b.first_max, b.ema_max, b.samples)
     return Statistics(
         samples=a.samples + b.samples,
         elements=a.elements + b.elements,
         zeros=a.zeros + b.zeros,
         min=min(a.min, b.min),
         max=max(a.max, b.max),
-        ema_min=b.ema_min + decay * (a.ema_min - b.first_min),
-        ema_max=b.ema_max + decay * (a.ema_max - b.first_max),
+        ema_min=ema_min,
+        ema_max=max(ema_min, ema_max),  # rounding, or an edit, may have crossed them
         first_min=a.first_min,
         first_max=a.first_max,
         exponent=exponent,
@@ -145,6 +146,12 @@ def quantile(stats: Statistics, q: float) -> float:
     low = _order_statistic(stats, below)
     high = _order_statistic(stats, min(below + 1, stats.elements - 1))
     return low + (at - below) * (high - low)
+
+
+def _continued(state: float, first: float, ema: float, samples: int) -> float:
+    """The average `ema` over some samples, had it begun at `state` before the first of them."""
+    moved = ema + MOMENTUM**samples * (state - first)
+    return min(max(moved, -LARGEST), LARGEST)
 
 
 def _order_statistic(stats: Statistics, rank: int) -> float:
