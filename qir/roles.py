@@ -14,7 +14,8 @@ class Role:
 
     kind: `free` any per-tensor grid; `same` the grid of its group; `fixed` the grid its storage
     prescribes; `weight` symmetric along `axis`; `bias` the product of the scales of operands `of`;
-    `index` and `bool` never quantized; `float` keeps its op in float; `power_of_two` a free grid
+    `folded` a float constant that `lower_int8` turns into integer
+    constants of the op; `index` and `bool` never quantized; `float` keeps its op in float; `power_of_two` a free grid
     of zero point 0 and scale 2^-n at most `limit`; `internal` a free grid of a cell's own value.
     """
 
@@ -35,7 +36,7 @@ class Roles:
 
 
 FREE, SAME, INDEX = Role("free"), Role("same"), Role("index")
-BOOL, FLOAT = Role("bool"), Role("float")
+BOOL, FLOAT, FOLDED = Role("bool"), Role("float"), Role("folded")
 
 RoleTable = Callable[[object], Roles]
 """From an op to its roles; it may look at the attributes and at which operands are there."""
