@@ -53,9 +53,12 @@ def require(condition: object, reason: str) -> None:
         raise Declined(reason)
 
 
-def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'? ` where a known name is near, followed by all the known names."""
+def suggestion(wrong: str, known: Iterable[str], most: int = 24) -> str:
+    """`did you mean 'x'? ` where a known name is near, then the known names, at most so many."""
     known = sorted(known)
     near = difflib.get_close_matches(wrong, known, n=1)
     start = f"did you mean '{near[0]}'? " if near else ""
-    return f"{start}known: {', '.join(known)}" if known else "there are none"
+    if len(known) > most:
+        family = wrong.rpartition(".")[0]
+        known = [name for name in known if family and name.startswith(f"{family}.")][:most]
+    return (start + (f"known: {', '.join(known)}" if known else "")).strip() or "there are none"

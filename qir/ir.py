@@ -173,7 +173,7 @@ def walk(results: Iterable[Op]) -> list[Op]:
 class Func:
     """A function: named parameters in, named results out.
 
-    name: without the `@`. result_names: one a result, empty when nobody named them.
+    name: without the `@`. result_names: one a result (`""` for one without a name), or empty.
     """
 
     name: str

@@ -69,8 +69,8 @@ class _Reader:
             if self.type(type) != result.type:
                 self.fail(f"the result is declared {self.type(type)} and is {result.type}",
                           type.offset)  # fmt: skip
-        names = tuple(name for name, _ in record.declared if name)
-        return names if len(names) == len(results) else ()
+        names = tuple(name or "" for name, _ in record.declared)
+        return names if any(names) else ()
 
     def define(self, name: str, node: Op, offset: int) -> None:
         if name in self.values:

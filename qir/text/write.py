@@ -103,7 +103,8 @@ class _Printer:
             number += 1
         inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
                            for p in func.parameters)  # fmt: skip
-        names = [f"{name}: " for name in func.result_names] or [""] * len(func.results)
+        names = [f"{name}: " if name else "" for name in func.result_names]
+        names = names or [""] * len(func.results)
         results = ", ".join(f"{name}{self.type(r.type)}"
                             for name, r in zip(names, func.results, strict=True))  # fmt: skip
         lines = [f"func @{func.name}({inputs}) -> ({results}) {{"]
