@@ -46,12 +46,12 @@ def batches(draw):
         shift = draw(st.one_of(st.just(0.0), F32))
         kind = draw(st.sampled_from(["normal", "uniform", "constant", "relu", "integer"]))
         data = {
-            "normal": lambda: rng.standard_normal(size),
-            "uniform": lambda: rng.uniform(0, 1, size),
-            "constant": lambda: np.ones(size),
-            "relu": lambda: np.maximum(rng.standard_normal(size), 0),
-            "integer": lambda: rng.integers(-100, 100, size),
-        }[kind]()
+            "normal": rng.standard_normal(size),
+            "uniform": rng.uniform(0, 1, size),
+            "constant": np.ones(size),
+            "relu": np.maximum(rng.standard_normal(size), 0),
+            "integer": rng.integers(-100, 100, size),
+        }[kind]
         largest = np.finfo(np.float32).max
         found.append(np.clip(data * scale + shift, -largest, largest).astype(np.float32))
     return found
@@ -86,7 +86,7 @@ def test_quantiles_of_adversarial_streams(arrays):
     arrays = [np.array(a, np.float32) for a in arrays]
     stats = stream(arrays)
     assert_quantiles(stats, np.concatenate(arrays))
-    assert stats == stream(arrays[::-1]) or len(arrays) > 1
+    assert histogram(stats) == histogram(stream(arrays[::-1]))
     assert len(stats.counts) <= BINS
 
 

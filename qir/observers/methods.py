@@ -188,7 +188,7 @@ def _least(cost: Callable[[float, float], float], full: Range, grid: Grid, bins:
     tried: dict[tuple[float, float], float] = {}
 
     def try_powers(down: float, up: float) -> None:
-        if (down, up) not in tried and 0 <= min(down, up):
+        if (down, up) not in tried and min(down, up) >= 0:
             tried[down, up] = cost(low * 2.0**-down, high * 2.0**-up)
 
     def neighbours(down: float, up: float, steps: list[float]) -> None:

@@ -100,7 +100,7 @@ def first_bad(array: object) -> tuple[tuple[int, ...], float] | None:
     if array.dtype.kind != "f" or array.size == 0:
         return None
     # A NaN survives min and max, and comparing with it is false: the usual case ends here.
-    if -LARGEST <= float(array.min()) and float(array.max()) <= LARGEST:
+    if float(array.min()) >= -LARGEST and float(array.max()) <= LARGEST:
         return None
     index = np.unravel_index(np.argmin(np.abs(array) <= np.float64(LARGEST)), array.shape)
     return tuple(int(i) for i in index), float(array[index])
