@@ -1,0 +1,151 @@
+"""Integer arithmetic element by element: sums, products, quotients, tables, requantization."""
+
+import numpy as np
+
+from qir import shapes
+from qir.attributes import Ints
+from qir.errors import require
+from qir.integer_forms import Wanted, integer_form
+from qir.rounding import Rescale, derive, derive_sum, saturate, sum_apply
+from qir.types import Element, Type
+
+from .dialect import (
+    bounds,
+    centred,
+    finished,
+    int8,
+    is_clamp,
+    is_quantized,
+    is_rescale,
+    real_scale,
+    stored_clamp,
+)
+
+
+def _pair(a: Type, b: Type, to: Element, clamp) -> Type:
+    is_quantized(a, "the left side")
+    is_quantized(b, "the right side")
+    is_clamp(clamp, to)
+    return to[shapes.broadcast(a.shape, b.shape)]
+
+
+@int8.op
+def add(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None) -> Type:
+    """The sum of two tensors on different grids, by a contract for weighted sums."""
+    return _pair(a, b, to, clamp)
+
+
+@int8.op
+def sub(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None) -> Type:
+    """The difference of two tensors; the contract's numbers hold the sign of the second."""
+    return _pair(a, b, to, clamp)
+
+
+def _sum(op, a, b):
+    total = sum_apply(op.attributes["rescale"], centred(op, 0, a), centred(op, 1, b))
+    return saturate(total, int(op.type.zero), *bounds(op))
+
+
+add.means(_sum)
+sub.means(_sum)
+
+
+@int8.op
+def mul(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None) -> Type:
+    """The product `(a - zero) * (b - zero)`, rescaled."""
+    is_rescale(rescale, 1)
+    return _pair(a, b, to, clamp)
+
+
+@mul.means
+def _(op, a, b):
+    return finished(op, centred(op, 0, a) * centred(op, 1, b))
+
+
+@int8.op
+def div(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None,
+        bits: int = 16) -> Type:  # fmt: skip
+    """The quotient: `((a - zero) << bits) / (b - zero)` rounded half away, rescaled.
+
+    A divisor at its zero point stands for half a step of its grid, of the dividend's sign.
+    """
+    require(1 <= bits <= 20, f"bits must be 1..20, found {bits}")
+    is_rescale(rescale, 1)
+    return _pair(a, b, to, clamp)
+
+
+@div.means
+def _(op, a, b):
+    a, b = centred(op, 0, a), centred(op, 1, b)
+    # Twice both, so that half a step of the divisor is the integer 1.
+    divisor = np.where(b == 0, 1, 2 * b)
+    dividend = (2 * a) << op.attributes["bits"]
+    sign = np.sign(dividend) * np.sign(divisor)
+    quotient = (np.abs(dividend) + np.abs(divisor) // 2) // np.abs(divisor)
+    return finished(op, (sign * quotient).astype(np.int32))
+
+
+@int8.op
+def table(x: Type, values: Type, *, to: Element) -> Type:
+    """Any function of one 8-bit value: `values[x - lowest stored x]`, 256 entries of the result."""
+    is_quantized(x, "the input")
+    require(x.dtype.bits <= 8, f"a table needs an input of at most 8 bits, found {x}")
+    entries = 2**x.dtype.bits
+    require(values.shape == (entries,), f"{x.dtype} needs {entries} entries, found {values}")
+    require(values.element == to, f"the entries are {values.element}, the result is {to}")
+    return to[x.shape]
+
+
+@table.means
+def _(op, x, values):
+    return values[x.astype(np.int32) - op.operands[0].type.dtype.lo]
+
+
+@int8.op
+def requantize(x: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None) -> Type:
+    """The same reals on another grid."""
+    is_quantized(x, "the input")
+    is_rescale(rescale, 1)
+    is_clamp(clamp, to)
+    return to[x.shape]
+
+
+@requantize.means
+def _(op, x):
+    return finished(op, centred(op, 0, x))
+
+
+@integer_form("int8.add", "nn.add")
+def _(op, wanted: Wanted, a, b):
+    rescale = derive_sum(wanted.rounding, a.type.scale, b.type.scale, wanted.to.grid.scale)
+    clamp = stored_clamp(op.attributes["clamp"], wanted.to)
+    return add(a, b, to=wanted.to, rescale=rescale, clamp=clamp)
+
+
+@integer_form("int8.sub", "nn.sub")
+def _(op, wanted: Wanted, a, b):
+    rescale = derive_sum(wanted.rounding, a.type.scale, -b.type.scale, wanted.to.grid.scale)
+    clamp = stored_clamp(op.attributes["clamp"], wanted.to)
+    return sub(a, b, to=wanted.to, rescale=rescale, clamp=clamp)
+
+
+@integer_form("int8.mul", "nn.mul")
+def _(op, wanted: Wanted, a, b):
+    rescale = derive(wanted.rounding, real_scale(a.type, b.type, to=wanted.to))
+    clamp = stored_clamp(op.attributes["clamp"], wanted.to)
+    return mul(a, b, to=wanted.to, rescale=rescale, clamp=clamp)
+
+
+@integer_form("int8.div", "nn.div")
+def _(op, wanted: Wanted, a, b):
+    bits = 16
+    scale = real_scale(a.type, to=wanted.to) / np.float64(b.type.scale) / 2**bits
+    clamp = stored_clamp(op.attributes["clamp"], wanted.to)
+    rescale = derive(wanted.rounding, scale)
+    return div(a, b, to=wanted.to, rescale=rescale, clamp=clamp, bits=bits)
+
+
+@integer_form("int8.requantize", "quant.requantize")
+def _(op, wanted: Wanted, x):
+    return requantize(x, to=wanted.to, rescale=derive(wanted.rounding, real_scale(x.type,
+                      to=wanted.to)))  # fmt: skip

@@ -1,0 +1,95 @@
+"""The dialect of integer-only ops, and what its ops have in common.
+
+Every op says with `to` what its result is (storage and grid), with `rescale` how accumulators
+become stored values (the rounding contract and its integer numbers) and with `clamp` between which
+stored bounds they lie. Zero points are read from the types of operands and result.
+"""
+
+import numpy as np
+
+from qir.dialect import Dialect
+from qir.errors import require
+from qir.rounding import Rescale, requantize
+from qir.types import Element, Type
+
+int8 = Dialect("int8", "integer-only ops on quantized tensors")
+
+
+def is_quantized(type: Type, what: str) -> None:
+    """Require a quantized integer tensor with one scale and zero point."""
+    require(type.dtype.kind == "int", f"{what} must hold integers, found {type}")
+    require(type.grid is not None and type.grid.per_tensor,
+            f"{what} needs one scale and zero point, found {type}")  # fmt: skip
+
+
+def is_weight(type: Type, axis: int) -> None:
+    """Require a weight of zero point 0, on one grid or on one per index of `axis`."""
+    require(type.dtype.kind == "int" and type.grid is not None,
+            f"the weight must be quantized, found {type}")  # fmt: skip
+    require(not type.zero.any(), f"the weight must have zero point 0, found {type.zero}")
+    require(type.grid.axis in (None, axis) and type.grid.block is None,
+            f"the weight has a grid along axis {type.grid.axis}, expected {axis}")  # fmt: skip
+
+
+def is_bias(type: Type | None, channels: int) -> None:
+    """Require i32 of one entry a channel, or no bias."""
+    if type is not None:
+        require(type.dtype.name in ("i32", "i64"), f"the bias must be i32, found {type}")
+        require(type.shape == (channels,), f"the bias must be [{channels}], found {type}")
+
+
+def is_rescale(rescale: Rescale, channels: int) -> None:
+    """Require numbers for all channels at once or one each."""
+    sizes = {v.size for v in rescale.fields().values()} - {1, channels}
+    require(not sizes, f"a rescale of {sorted(sizes)} numbers for {channels} channels")
+
+
+def is_clamp(clamp: tuple | None, to: Element) -> None:
+    """Require stored bounds that the storage can hold."""
+    if clamp is not None:
+        require(len(clamp) == 2 and to.lo <= clamp[0] <= clamp[1] <= to.hi,
+                f"the clamp {list(clamp)} is no range within [{to.lo}, {to.hi}]")  # fmt: skip
+
+
+def bounds(op) -> tuple[int, int]:
+    """The stored range of an op's result."""
+    clamp = op.attributes.get("clamp")
+    return clamp if clamp is not None else (op.type.lo, op.type.hi)
+
+
+def finished(op, acc: np.ndarray) -> np.ndarray:
+    """Accumulators to stored values, as the op's attributes and result type say."""
+    return requantize(op.attributes["rescale"], acc, int(op.type.zero), *bounds(op))
+
+
+def centred(op, index: int, array: np.ndarray) -> np.ndarray:
+    """An operand's stored integers minus its zero point, i32."""
+    return array.astype(np.int32) - op.operands[index].type.zero.astype(np.int32)
+
+
+def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:
+    """Real clamp bounds as stored ones, rounded half away as TFLite's activation ranges are.
+
+    None where they do not narrow the storage's own range.
+    """
+    if real is None:
+        return None
+    bounds = tuple(_stored_bound(value, to) for value in real)
+    return None if bounds == (to.lo, to.hi) else bounds
+
+
+def _stored_bound(value: float, to: Element) -> int:
+    if np.isinf(value):
+        return to.lo if value < 0 else to.hi
+    steps = np.float64(value) / np.float64(to.grid.scale)
+    away = np.floor(np.abs(steps) + 0.5) * np.sign(steps)
+    return int(np.clip(away + int(to.grid.zero), to.lo, to.hi))
+
+
+def real_scale(*factors: Type | Element, to: Element) -> np.ndarray:
+    """The product of the factors' scales over the result's, in f64."""
+    product = np.float64(1.0)
+    for factor in factors:
+        grid = factor.grid
+        product = product * grid.scale.astype(np.float64)
+    return product / np.float64(to.grid.scale)

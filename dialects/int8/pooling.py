@@ -1,0 +1,99 @@
+"""Integer averages and sums: over windows, over axes."""
+
+import numpy as np
+
+from qir import shapes
+from qir.attributes import Ints, Padding, Pair
+from qir.errors import require
+from qir.integer_forms import Wanted, integer_form
+from qir.rounding import Rescale, derive
+from qir.types import Element, Type
+from qir.windows import windows
+
+from .dialect import (
+    bounds,
+    centred,
+    finished,
+    int8,
+    is_clamp,
+    is_quantized,
+    is_rescale,
+    real_scale,
+    stored_clamp,
+)
+
+
+@int8.op
+def avg_pool(x: Type, *, to: Element, window: Pair, strides: Pair = (1, 1),
+             padding: Padding = "valid", clamp: Ints | None = None) -> Type:  # fmt: skip
+    """The mean of each window of `x[N,H,W,C]`, padding not counted, rounded half away from zero.
+
+    The result is on the input's grid, as TFLite's AVERAGE_POOL_2D has it.
+    """
+    is_quantized(x, "the input")
+    is_clamp(clamp, to)
+    require(x.element == to, f"the result {to} must be on the grid of the input, {x.element}")
+    return to[(x.shape[0], *shapes.windowed(x, window, strides, padding), x.shape[3])]
+
+
+@avg_pool.means
+def _(op, x):
+    a = op.attributes
+    pads = shapes.pads_of(op.operands[0].type, a["window"], a["strides"], a["padding"])
+    total = windows(x.astype(np.int32), a["window"], a["strides"], pads).sum((3, 4), np.int32)
+    inside = np.ones((1, *x.shape[1:3], 1), np.int32)
+    count = windows(inside, a["window"], a["strides"], pads).sum((3, 4), np.int32)
+    count = np.maximum(count, 1)
+    mean = (np.abs(total) + count // 2) // count * np.sign(total)
+    return np.clip(mean, *bounds(op))
+
+
+@int8.op
+def mean(x: Type, *, to: Element, rescale: Rescale, axes: Ints, keepdims: bool = False) -> Type:
+    """The mean over `axes`: the sum of `x - zero`, rescaled by scale / (count * result scale)."""
+    return _reduced(x, to, rescale, axes, keepdims)
+
+
+@int8.op
+def sum_(x: Type, *, to: Element, rescale: Rescale, axes: Ints, keepdims: bool = False) -> Type:
+    """The sum of `x - zero` over `axes`, rescaled."""
+    return _reduced(x, to, rescale, axes, keepdims)
+
+
+def _reduced(x: Type, to: Element, rescale: Rescale, axes, keepdims) -> Type:
+    is_quantized(x, "the input")
+    is_rescale(rescale, 1)
+    return to[shapes.reduced(x, axes, keepdims)]
+
+
+def _total(op, x):
+    axes, keepdims = op.attributes["axes"], op.attributes["keepdims"]
+    return finished(op, centred(op, 0, x).sum(axes, np.int32, keepdims=keepdims))
+
+
+mean.means(_total)
+sum_.means(_total)
+
+
+@integer_form("int8.avg_pool", "nn.avg_pool")
+def _(op, wanted: Wanted, x):
+    require(wanted.to == x.type.element, "an average pool keeps the grid of its input")
+    clamp = stored_clamp(op.attributes.get("clamp"), wanted.to)
+    taken = {k: v for k, v in op.attributes.items() if k in ("window", "strides", "padding")}
+    return avg_pool(x, to=wanted.to, clamp=clamp, **taken)
+
+
+@integer_form("int8.mean", "nn.mean")
+def _(op, wanted: Wanted, x):
+    axes = op.attributes["axes"]
+    count = np.prod([x.shape[a] for a in axes], dtype=np.float64)
+    scale = real_scale(x.type, to=wanted.to) / count
+    return mean(x, to=wanted.to, rescale=derive(wanted.rounding, scale), axes=axes,
+                keepdims=op.attributes["keepdims"])  # fmt: skip
+
+
+@integer_form("int8.sum", "nn.sum")
+def _(op, wanted: Wanted, x):
+    rescale = derive(wanted.rounding, real_scale(x.type, to=wanted.to))
+    return sum_(x, to=wanted.to, rescale=rescale, axes=op.attributes["axes"],
+                keepdims=op.attributes["keepdims"])  # fmt: skip

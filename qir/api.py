@@ -1,0 +1,216 @@
+"""The Python API: trace, quantize, load, save, compile."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from . import registry
+from .errors import QirError
+from .evaluate import checked_input
+from .forms import complaints
+from .ir import Func, Module
+from .pipeline import Done, Listener, compose, run_module, run_steps
+from .report import report_text
+from .text import load_module, save_module
+
+
+def trace(f, *example_args) -> Module:
+    """A model as a graph, from the framework that it is written in.
+
+    f: a JAX function, a Flax module (nnx, or linen bound to variables), or whatever an installed
+    frontend takes. example_args: arrays or shapes with dtypes, pytrees of them; their leading
+    extent is the batch. QirError lists every primitive that has no import, with its place.
+    """
+    return import_module("qir.frontends.jax").trace(f, *example_args)
+
+
+def run_pipeline(module: Module | Func, pipeline: str, samples=None,
+                 parameters: Mapping[str, object] | None = None, listen: Listener | None = None,
+                 emit: Callable = print, run: Callable | None = None) -> Module:  # fmt: skip
+    """Run a pipeline text, or a named pipeline with parameters, on every function of a module."""
+    registry.load_dialects()
+    module = module if isinstance(module, Module) else Module((module,))
+    resources = {"run": run or _xla_run, "compile": _compile_for, "emit": emit}
+    if samples is not None:
+        resources["samples"] = samples
+    steps = compose(pipeline, parameters=parameters, resources=list(resources))
+    return run_module(steps, module, resources, listen)
+
+
+def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_int8",
+             target: str = "xla", listen: Listener | None = None, **parameters) -> "Quantized":  # fmt: skip
+    """Quantize a model and give it back as a callable.
+
+    model: a function (traced with `example_args`), a `Module` or a `Func`. example_args: one array
+    or a tuple of arguments; the first calibration item where it is left out. calibration: an
+    iterable of items or a callable that gives one; an item is an array, a list in input order or a
+    dict by input name. pipeline: a name or a text. parameters: the pipeline's own.
+    """
+    module, calibration = _traced(model, example_args, calibration)
+    lowered: dict[str, Func] = {}
+    used: dict[str, str] = {}
+
+    def watch(done: Done) -> None:
+        if done.step.action.name == "legalize":
+            lowered[done.before.name] = done.before
+            used["target"] = done.step.options.get("target", target)
+        if listen is not None:
+            listen(done)
+
+    given = {"target": target, **parameters} if _takes(pipeline, "target") else parameters
+    result = run_pipeline(module, pipeline, calibration, given, watch)
+    kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs))
+    return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result)
+
+
+def load(path: str | Path, target: str = "xla") -> "Quantized":
+    """A saved model as a callable."""
+    registry.load_dialects()
+    return Quantized(load_module(path), target)
+
+
+def save(module: Module | Func, path: str | Path) -> None:
+    """Write a graph as text with its weights beside it, both atomically."""
+    save_module(module if isinstance(module, Module) else Module((module,)), path)
+
+
+def compile(model, target: str = "xla") -> Callable:
+    """A jitted callable for a function or module, legalized for the target if it is not yet.
+
+    It takes the inputs in order and gives a tuple of results, for the batch of the function's type.
+    """
+    registry.load_dialects()
+    func = model if isinstance(model, Func) else _module_of(model).main
+    return _compile_for(func, target)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A quantized model: call it like the model it came from; it serves any batch.
+
+    module: the lowered graph, before it is legalized. float_module: the traced one, if known.
+    """
+
+    module: Module
+    target: str = "xla"
+    pipeline: str = ""
+    float_module: Module | None = None
+    final: Module | None = None
+    _compiled: dict = field(default_factory=dict)
+
+    @property
+    def func(self) -> Func:
+        """The entry function as the pipeline left it, legalized."""
+        return (self.final or self.module).main
+
+    def __call__(self, *inputs):
+        """Run on arrays, in input order or as one dict by name; compiled once per batch.
+
+        Gives one array, a dict where every result has a name, else a tuple. QirError if the graph
+        cannot serve the batch.
+        """
+        arrays = _flat_inputs(self.module.main, inputs)
+        sizes = {a.shape[0] for a in arrays if a.ndim}
+        batch = sizes.pop() if len(sizes) == 1 else None
+        run, func = self._for_batch(batch)
+        arrays = [checked_input(p, a) for p, a in zip(func.parameters, arrays, strict=True)]
+        results = run(*arrays)
+        if func.result_names and all(func.result_names):
+            return dict(zip(func.result_names, results, strict=True))
+        return results[0] if len(results) == 1 else results
+
+    def _for_batch(self, batch: int | None):
+        func = self.module.main
+        own = {p.shape[0] for p in func.parameters if p.type.rank}
+        if batch is None or own == {batch}:
+            batch = None
+        if batch not in self._compiled:
+            func = func if batch is None else func.with_batch(batch)
+            self._compiled[batch] = (_compile_for(func, self.target), func)
+        return self._compiled[batch]
+
+    def save(self, path: str | Path) -> None:
+        """Write the lowered graph, which `qir.load` legalizes for its target again."""
+        save_module(self.module, path)
+
+    def report(self) -> str:
+        """What became of the model: ops, float ops left and why, size of the weights."""
+        before = self.float_module.main if self.float_module is not None else None
+        return report_text(self.module.main, before, self.func)
+
+    def __repr__(self) -> str:
+        return f"<quantized {self.module.main!r} for {self.target}>"
+
+
+def _module_of(model) -> Module:
+    if isinstance(model, Quantized):
+        return model.module
+    if not isinstance(model, Module):
+        raise QirError(f"expected a function of qir or a module, found {type(model).__name__}",
+                       help="trace the model first: qir.trace(f, example)")  # fmt: skip
+    return model
+
+
+def _traced(model, example_args, calibration):
+    if isinstance(model, (Module, Func)):
+        return (model if isinstance(model, Module) else Module((model,))), calibration
+    if isinstance(model, Quantized):
+        raise QirError("this model is quantized already")
+    if not callable(model):
+        raise QirError(f"expected a function or a graph, found {type(model).__name__}")
+    if example_args is None:
+        example_args, calibration = _example_from(calibration)
+    args = example_args if isinstance(example_args, (tuple, list)) else (example_args,)
+    return trace(model, *args), calibration
+
+
+def _example_from(calibration):
+    """The first calibration item as example, and calibration data that still holds it."""
+    if calibration is None:
+        raise QirError("no example to trace the model with",
+                       help="give example_args=..., or calibration data to take one from")  # fmt: skip
+    if not callable(calibration) and iter(calibration) is calibration:
+        calibration = list(calibration)  # a one-way iterator would lose the item we look at
+    items: Iterable = calibration() if callable(calibration) else calibration
+    first = next(iter(items), None)
+    if first is None:
+        raise QirError("the calibration data is empty")
+    if isinstance(first, Mapping):
+        return tuple(first.values()), calibration
+    return (tuple(first) if isinstance(first, (list, tuple)) else (first,)), calibration
+
+
+def _takes(pipeline: str, parameter: str) -> bool:
+    named = registry.pipelines().get(pipeline.strip())
+    return named is not None and parameter in named[0].settings
+
+
+def _flat_inputs(func: Func, inputs) -> list[np.ndarray]:
+    names = [p.attributes["name"] for p in func.parameters]
+    if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+        if set(inputs[0]) != set(names):
+            raise QirError(f"the model takes the inputs {names}, found {sorted(inputs[0])}")
+        inputs = [inputs[0][name] for name in names]
+    if len(inputs) != len(names):
+        raise QirError(f"the model takes {len(names)} inputs ({', '.join(names)}), "
+                       f"found {len(inputs)}")  # fmt: skip
+    return [np.asarray(x) for x in inputs]
+
+
+def _xla_run(func: Func, arrays):
+    return import_module("qir.targets.xla.evaluator").evaluate(func, arrays)
+
+
+def _compile_for(func: Func, target: str) -> Callable:
+    found = registry.target_named(target)
+    if next(complaints(func, found.form), None) is not None or _unlegalized(func):
+        func = run_steps(compose(f"legalize(target={target})"), func)
+    return found.compile(func)
+
+
+def _unlegalized(func: Func) -> bool:
+    return any(op.kind.startswith(("int8.", "nn.", "quant.")) for op in func.ops)
+

@@ -1,0 +1,65 @@
+"""What became of a model, in words and numbers."""
+
+from collections import Counter
+
+from .ir import Func, Op, place_of
+from .types import TupleType
+
+BYTES_OF_SCALE = 4
+
+
+def weight_bytes(func: Func) -> int:
+    """How many bytes the constants of a function take when packed at their bit width."""
+    bits = 0
+    for op in func.ops:
+        if op.is_const:
+            bits += op.type.size * op.dtype.bits
+            bits += 0 if op.type.grid is None else op.type.grid.scale.size * 8 * BYTES_OF_SCALE
+    return (bits + 7) // 8
+
+
+def float_ops(func: Func) -> list[Op]:
+    """The ops that compute in float; casts at the boundary and constants do not count."""
+    skipped = ("parameter", "const", "item", "quant.quantize", "quant.dequantize")
+    return [
+        op
+        for op in func.ops
+        if op.kind not in skipped and any(_is_float(o) for o in (op, *op.operands))
+    ]
+
+
+def report_text(func: Func, before: Func | None = None, final: Func | None = None) -> str:
+    """Ops by kind, float ops left with their places, sizes of weights before and after."""
+    lines = [f"@{func.name}: {len(func.ops)} ops"]
+    size = weight_bytes(func)
+    if before is not None:
+        original = weight_bytes(before)
+        ratio = f", {original / size:.2f} times smaller" if size else ""
+        lines.append(f"weights: {_size(original)} -> {_size(size)}{ratio}")
+    else:
+        lines.append(f"weights: {_size(size)}")
+    left = float_ops(func)
+    lines.append(f"float ops left: {len(left)}")
+    lines += [f"  {op.kind} : {op.type}  at {place_of(op) or 'an unknown place'}" for op in left]
+    lines += _counts("ops", func)
+    if final is not None and final is not func:
+        lines += _counts("kernels", final)
+    return "\n".join(lines)
+
+
+def _counts(title: str, func: Func) -> list[str]:
+    counted = Counter(op.kind for op in func.ops if op.kind not in ("parameter", "const", "item"))
+    width = max(map(len, counted), default=0)
+    return [f"{title}:", *(f"  {kind:<{width}}  {n}" for kind, n in sorted(counted.items()))]
+
+
+def _is_float(op: Op) -> bool:
+    types = op.type.items if isinstance(op.type, TupleType) else (op.type,)
+    return any(t.is_float for t in types)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}"
+    return f"{count} B"
