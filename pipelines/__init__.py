@@ -1,0 +1,1 @@
+"""Named pipelines: one `.pipe` file each; the folder is the registry."""

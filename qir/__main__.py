@@ -1,0 +1,5 @@
+"""`python -m qir` is the `qir` command."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""`qir passes`, `qir pipelines`, `qir targets`: what there is."""
+
+import click
+
+
+@click.command("passes")
+def passes() -> None:
+    """List every pass: its arrow, its options, what it does."""
+    from .. import registry
+
+    for each in registry.passes().values():
+        _entry(f"{each.name}({each.signature})", each.arrow, each.doc)
+    _failures()
+
+
+@click.command("pipelines")
+def pipelines() -> None:
+    """List every named pipeline with its parameters and steps."""
+    from .. import registry
+    from ..pipeline import check_arrows, compose
+
+    for name, (record, source) in registry.pipelines().items():
+        parameters = ", ".join(f"{key}={value}" for key, value in record.settings.items())
+        steps = compose(name)
+        inside = ", ".join(step.name for step in record.steps)
+        _entry(f"{name}({parameters})", f"-> {check_arrows(steps) or 'any'}", inside)
+    _failures()
+
+
+@click.command("targets")
+def targets() -> None:
+    """List every target and the form it takes."""
+    from .. import registry
+
+    for each in registry.targets().values():
+        _entry(each.name, each.form, each.doc)
+    _failures()
+
+
+def _entry(name: str, arrow: str, doc: str) -> None:
+    first = doc.strip().splitlines()[0] if doc.strip() else ""
+    click.echo(f"{name}  [{arrow}]\n    {first}")
+
+
+def _failures() -> None:
+    from ..registry import failed_plugins
+
+    for plugin, reason in failed_plugins():
+        click.echo(f"warning: the plugin {plugin} was left out: {reason}", err=True)

@@ -1,0 +1,171 @@
+"""`qir opt`: a graph in, a pipeline over it, the graph out."""
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+CASE = "// -----"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What one run is asked for; the fields are options of the command."""
+
+    pipeline: str = ""
+    param: tuple[str, ...] = ()
+    print_after: tuple[str, ...] = ()
+    print_after_all: bool = False
+    verify_each: bool = False
+    explain: bool = False
+    timing: bool = False
+    locations: bool = False
+    calibration: str | None = None
+
+
+@click.command("opt")
+@click.argument("file", default="-", metavar="[FILE]")
+@click.option("-p", "--pipeline", default="", metavar="TEXT|FILE",
+              help="Steps such as \"canonicalize, cse\", or a .pipe file.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", help="Write the graph here, its weights beside it.")
+@click.option("--param", multiple=True, metavar="KEY=VALUE", help="A parameter of the pipeline.")
+@click.option("--print-after", multiple=True, metavar="PASS", help="Print the graph after PASS.")
+@click.option("--print-after-all", is_flag=True, help="Print the graph after each pass.")
+@click.option("--verify-each", is_flag=True, help="Type every op anew after each pass.")
+@click.option("--explain", is_flag=True, help="Say which rules fired, which declined and why.")
+@click.option("--timing", is_flag=True, help="Print the seconds each pass took.")
+@click.option("--split-input-file", is_flag=True, help=f"Run on each part between {CASE} lines.")
+@click.option("--locations", is_flag=True, help="Print where each op came from.")
+@click.option("--calibration", metavar="FILE.npz|random[:N]",
+              help="Samples by input name along the first axis, or N random ones.")  # fmt: skip
+def opt(file, output, split_input_file, **wishes) -> int:
+    """Run a pipeline over a graph and print what it became.
+
+    FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
+    """
+    from ..errors import QirError
+    from ..text import save_module
+
+    text, note = read_text(file), partial(click.echo, err=True)
+    name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
+    if split_input_file and output:
+        raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
+    if not split_input_file:
+        module = optimize(text, name, 1, wanted, note)
+        if output:
+            save_module(module, output)
+        else:
+            click.echo(graph_text(module, wanted), nl=False)
+        return 0
+    failures = 0
+    for number, (line, part) in enumerate(split_cases(text)):
+        try:
+            printed = graph_text(optimize(part, name, line, wanted, note), wanted)
+        except QirError as error:
+            failures, printed = failures + 1, ""
+            note(str(error))
+        click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
+    return 1 if failures else 0
+
+
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note):
+    """The module a text becomes; `note` takes what is said on the way, text by text.
+
+    file, first_line: where the text stands, for messages and for the weights beside it.
+    """
+    from ..pipeline import compose, run_module
+    from ..registry import load_dialects
+    from ..rewrite import recorded
+    from ..text import read_module
+    from .watch import check_names, check_start, note_seconds, watcher
+
+    load_dialects()
+    module = read_module(text, file, first_line)
+    resources = at_hand(module, wishes.calibration, note)
+    pipeline, origin = pipeline_text(wishes.pipeline)
+    if not pipeline.strip():
+        return module
+    steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+    check_names(wishes.print_after, steps)
+    for func in module.funcs:
+        check_start(func, steps)
+    seconds = Counter()
+    with recorded() as log:
+        module = run_module(steps, module, resources, watcher(wishes, log, seconds, note))
+    if wishes.timing:
+        note_seconds(seconds, note)
+    return module
+
+
+def graph_text(module, wishes: Wishes) -> str:
+    """The module as `qir opt` prints it."""
+    from ..text import print_module
+
+    return print_module(module, wishes.locations)
+
+
+def at_hand(module, calibration: str | None, note) -> dict[str, object]:
+    """The resources passes are given: an evaluator, a compiler, an outlet, samples if asked for."""
+    from ..evaluate import evaluate
+    from ..registry import target_named
+    from .data import samples_from
+
+    found = {
+        "run": evaluate,
+        "compile": lambda func, target: target_named(target).compile(func),
+        "emit": note,
+    }
+    if calibration is not None:
+        found["samples"] = samples_from(calibration, module.main)
+    return found
+
+
+def pipeline_text(wanted: str) -> tuple[str, str]:
+    """A pipeline's text and where it stands: the text itself or the `.pipe` file it names."""
+    if not wanted.strip().endswith(".pipe"):
+        return wanted, "<pipeline>"
+    return read_text(wanted), wanted
+
+
+def settings(given: tuple[str, ...]) -> dict[str, object]:
+    """`key=value` texts as parameters of a pipeline, each value read as the text has it."""
+    from ..errors import QirError
+    from ..text.read import read_value
+    from ..text.syntax import Source, parse_pipelines
+
+    found = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (equals and key.isidentifier()):
+            raise QirError(f"'{text}' is no setting, it is written key=value", at="--param")
+        source = Source(f"settings({text})", "--param")
+        call = parse_pipelines(source)[0].steps[0]
+        found[key] = read_value(call.kwargs[key], source)
+    return found
+
+
+def split_cases(text: str) -> list[tuple[int, str]]:
+    """The parts of a text between case lines, each with the number of its first line."""
+    parts, lines, first = [], [], 1
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        if line.strip() == CASE:
+            parts.append((first, "".join(lines)))
+            lines, first = [], number + 1
+        else:
+            lines.append(line)
+    return [*parts, (first, "".join(lines))]
+
+
+def read_text(file: str) -> str:
+    """The text of a file, `-` for stdin; QirError if there is none."""
+    from ..errors import QirError
+
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise QirError("this is not text", at=file) from None
+    except OSError as error:
+        raise QirError(f"cannot read: {error.strerror}", at=file) from None

@@ -1,0 +1,1 @@
+"""The runner of `.qir` tests: RUN, CHECK and EVAL lines, in the process of the test session."""
