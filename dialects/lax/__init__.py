@@ -1,0 +1,70 @@
+"""The lax dialect: what traces contain, one op a JAX primitive."""
+
+from .binary import add, and_, atan2, clamp, div, eq, ge, gt, le, lt, mul, ne, or_, rem, select
+from .binary import max_ as max
+from .binary import min_ as min
+from .binary import pow_ as pow
+from .binary import sub, xor
+from .contractions import (
+    conv_general_dilated,
+    dot_general,
+    reduce_window_max,
+    reduce_window_min,
+    reduce_window_sum,
+)
+from .dialect import lax
+from .indexing import dynamic_slice, dynamic_update_slice, gather, take
+from .movement import broadcast, concatenate, limits, pad, reshape, reverse, split, transpose
+from .movement import slice_ as slice
+from .reductions import (
+    argmax,
+    argmin,
+    cummax,
+    cummin,
+    cumprod,
+    cumsum,
+    reduce_and,
+    reduce_max,
+    reduce_min,
+    reduce_or,
+    reduce_prod,
+    reduce_sum,
+    sort,
+    top_k,
+)
+from .unary import abs_ as abs
+from .unary import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cbrt,
+    ceil,
+    convert,
+    cos,
+    cosh,
+    erf,
+    erfc,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    integer_pow,
+    is_finite,
+    log,
+    log1p,
+    logistic,
+    neg,
+    not_,
+    rsqrt,
+    sign,
+    sin,
+    sinh,
+    sqrt,
+    square,
+    tan,
+    tanh,
+)
+from .unary import round_ as round
