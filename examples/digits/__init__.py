@@ -1,0 +1,1 @@
+"""A small trained convolutional network on scikit-learn's handwritten digits."""
