@@ -1,0 +1,189 @@
+"""Softmax and norms in 32-bit integer arithmetic; exponentials and roots of constants are tables.
+
+Error bounds against the real function, in steps of the result: softmax 0.5 + 2**-7; norms 0.5 plus
+|gamma| / (scale of the result) * (2**-11 + z * 2**-13) for a normalized value z.
+"""
+
+import numpy as np
+
+from qir.attributes import Ints
+from qir.errors import require
+from qir.integer_forms import Wanted, integer_form
+from qir.ir import const
+from qir.rounding import Rescale, derive
+from qir.types import Element, Type
+
+from .dialect import centred, finished, int8, is_clamp, is_quantized, is_rescale
+
+FRACTION = 10
+"""Fractional bits of a normalized value; its integer has 16 bits, so it saturates at 32 sigma."""
+GAMMA_BITS = 14
+LONGEST_ROW = 8192
+
+
+@int8.op
+def softmax(x: Type, exps: Type, *, to: Element, axis: int = -1) -> Type:
+    """Softmax along `axis` on the grid 1/256:-128.
+
+    exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
+    weighs; the sum of a row stays within 2**30. With r = 2**30 / sum rounded, the result is
+    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded.
+    """
+    is_quantized(x, "the input")
+    require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
+    entries = 2**x.dtype.bits
+    require(exps.dtype.name == "i32" and exps.shape == (entries,),
+            f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
+    require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor
+            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == -128,
+            f"softmax gives i8<0.00390625:-128>, asked for {to}")  # fmt: skip
+    return to[x.shape]
+
+
+@softmax.means
+def _(op, x, exps):
+    axis = op.attributes["axis"]
+    x = x.astype(np.int32)
+    e = exps[x.max(axis, keepdims=True) - x]
+    total = e.sum(axis, np.int32, keepdims=True)
+    reciprocal = (np.int32(2**30) + total // 2) // total
+    return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
+
+
+@int8.op
+def layer_norm(x: Type, gamma: Type, beta: Type, *, to: Element, rescale: Rescale,
+               epsilon: int, clamp: Ints | None = None) -> Type:  # fmt: skip
+    """Layer norm over the last axis: gamma * z + beta rescaled, z in 10 fractional bits.
+
+    gamma, beta: i32, one an element of the axis. epsilon: in units of scale**2 / (row length).
+    """
+    _norm(x, (gamma, beta), to, rescale, epsilon, clamp)
+    return to[x.shape]
+
+
+@layer_norm.means
+def _(op, x, gamma, beta):
+    q = centred(op, 0, x)
+    length = np.int32(q.shape[-1])
+    total = q.sum(-1, np.int32, keepdims=True)
+    whole = (2 * total + length) // (2 * length)
+    rest = total - whole * length  # the mean is whole + rest / length, rest at most length / 2
+    q = q - whole
+    square = (q * q).sum(-1, np.int32, keepdims=True) + op.attributes["epsilon"]
+    e = headroom(square)
+    spread = (square << (2 * e)) - _shifted_quotient(rest * rest, length, 2 * e)
+    deviation = (q << e) - ((rest << (e + 1)) + length) // (2 * length)
+    return finished(op, _normalized(deviation, spread) * gamma + beta)
+
+
+@int8.op
+def rms_norm(x: Type, gamma: Type, *, to: Element, rescale: Rescale, epsilon: int,
+             clamp: Ints | None = None) -> Type:  # fmt: skip
+    """RMS norm over the last axis: gamma * z rescaled, z in 10 fractional bits."""
+    _norm(x, (gamma,), to, rescale, epsilon, clamp)
+    return to[x.shape]
+
+
+@rms_norm.means
+def _(op, x, gamma):
+    q = centred(op, 0, x)
+    square = (q * q).sum(-1, np.int32, keepdims=True) + op.attributes["epsilon"]
+    e = headroom(square)
+    return finished(op, _normalized(q << e, square << (2 * e)) * gamma)
+
+
+def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) -> None:
+    is_quantized(x, "the input")
+    require(1 <= x.shape[-1] <= LONGEST_ROW,
+            f"rows of 1 to {LONGEST_ROW} keep within 32 bits, found {x}")  # fmt: skip
+    for part in parts:
+        require(part.dtype.name == "i32" and part.shape == x.shape[-1:],
+                f"expected i32[{x.shape[-1]}], found {part}")  # fmt: skip
+    require(0 <= epsilon < 2**29, f"epsilon {epsilon} is outside [0, 2**29)")
+    is_rescale(rescale, 1)
+    is_clamp(clamp, to)
+
+
+def root_factor(length: int) -> tuple[int, int]:
+    """The root of a row's length as mantissa * 2**(exponent - 15), mantissa in [2**14, 2**15]."""
+    exponent = int(np.ceil(np.log2(length) / 2))
+    return int(np.floor(np.sqrt(length) * 2.0 ** (15 - exponent) + 0.5)), exponent
+
+
+def headroom(square: np.ndarray) -> np.ndarray:
+    """The e for which square * 4**e lies in [2**28, 2**30); a row of zeros gets 14."""
+    return (30 - np.frexp(np.maximum(square, 1).astype(np.float64))[1]) // 2
+
+
+def _shifted_quotient(dividend: np.ndarray, divisor: np.int32, shift: np.ndarray) -> np.ndarray:
+    """`(dividend / divisor) << shift` to 16 fractional bits of the quotient, without overflow."""
+    whole = dividend // divisor
+    fraction = ((dividend - whole * divisor) << 16) // divisor
+    left, right = np.maximum(shift - 16, 0), np.maximum(16 - shift, 0)
+    return (whole << shift) + ((fraction << left) >> right)
+
+
+def _normalized(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """deviation / sqrt(spread / length) in 10 fractional bits, saturating at 16 bits.
+
+    Both carry the headroom e, the deviation once and the spread twice, so that e cancels; the
+    squares of a row's deviations sum up to its spread, so |deviation| stays within 2**15. The
+    spread lies in [2**27, 2**30): taking the mean off halves the sum of squares at most, because
+    the integer part of the mean is off already.
+    """
+    mantissa, exponent = root_factor(deviation.shape[-1])
+    root = np.sqrt(np.maximum(spread, 1).astype(np.float64)).astype(np.int32)
+    inverse = (np.int32(2**29) + root // 2) // root
+    inverse = (inverse * np.int32(mantissa) + 2**14) >> 15  # at most 2**15.5
+    shift = 29 - FRACTION - exponent
+    scaled = (deviation * inverse + np.int32(1 << (shift - 1))) >> shift
+    return np.clip(scaled, -(2**15), 2**15 - 1)
+
+
+@integer_form("int8.softmax", "nn.softmax")
+def _(op, wanted: Wanted, x):
+    axis = op.attributes["axis"]
+    bits = min(15, 30 - int(np.ceil(np.log2(max(1, x.shape[axis])))))
+    require(bits >= 8, f"a softmax over {x.shape[axis]} values leaves {bits} bits for each")
+    steps = np.arange(2**x.dtype.bits, dtype=np.float64)
+    exps = np.floor(np.exp(-np.float64(x.type.scale) * steps) * 2.0**bits + 0.5)
+    return softmax(x, const(exps.astype(np.int32), name="exps"), to=wanted.to, axis=axis)
+
+
+@integer_form("int8.layer_norm", "nn.layer_norm")
+def _(op, wanted: Wanted, x, gamma, beta):
+    gammas, betas = _constants(gamma, beta)
+    unit = _unit(gammas, betas)
+    return layer_norm(x, _fixed(gammas, unit * 2**FRACTION), _fixed(betas, unit), to=wanted.to,
+                      rescale=derive(wanted.rounding, unit / np.float64(wanted.to.grid.scale)),
+                      epsilon=_epsilon(op, x))  # fmt: skip
+
+
+@integer_form("int8.rms_norm", "nn.rms_norm")
+def _(op, wanted: Wanted, x, gamma):
+    (gammas,) = _constants(gamma)
+    unit = _unit(gammas, np.zeros(1))
+    return rms_norm(x, _fixed(gammas, unit * 2**FRACTION), to=wanted.to,
+                    rescale=derive(wanted.rounding, unit / np.float64(wanted.to.grid.scale)),
+                    epsilon=_epsilon(op, x))  # fmt: skip
+
+
+def _constants(*operands):
+    for operand in operands:
+        require(operand.is_const, f"gamma and beta must be constants, found {operand.kind}")
+    return [np.asarray(o.value, np.float64) for o in operands]
+
+
+def _unit(gammas: np.ndarray, betas: np.ndarray) -> float:
+    """What 1 stands for in gamma * z + beta: gamma takes 14 bits, beta at most 30."""
+    largest = max(np.abs(gammas).max(), np.abs(betas).max() / 2**6, 1e-30)
+    return float(largest) * 2.0 ** -(GAMMA_BITS + FRACTION)
+
+
+def _fixed(values: np.ndarray, unit: float):
+    return const(np.floor(values / unit + 0.5).astype(np.int32))
+
+
+def _epsilon(op, x) -> int:
+    length, scale = x.shape[-1], np.float64(x.type.scale)
+    return int(min(np.floor(op.attributes["epsilon"] * length / scale**2 + 0.5), 2**29 - 1))
