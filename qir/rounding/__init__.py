@@ -1,0 +1,24 @@
+"""Fixed-point arithmetic: how integers are rescaled, bit for bit, and how floats become integers.
+
+Every op that rescales integers names a rounding contract and carries its numbers, a `Rescale`.
+The contracts are in contracts.py; qir/targets/xla/rescale.py has the same arithmetic for XLA.
+"""
+
+from .contracts import CONTRACTS, OPERAND_LIMIT, contract
+from .grids import activation_grid, dequantize_array, quantize_array, weight_scale
+from .rescale import (
+    Rescale,
+    apply,
+    derive,
+    derive_sum,
+    make_rescale,
+    requantize,
+    saturate,
+    sum_apply,
+)
+
+__all__ = [
+    "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
+    "dequantize_array", "derive", "derive_sum", "make_rescale", "quantize_array", "requantize",
+    "saturate", "sum_apply", "weight_scale",
+]  # fmt: skip

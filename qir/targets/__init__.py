@@ -1,0 +1,1 @@
+"""Targets: what each machine takes, how a graph is brought to it, and how it runs there."""

@@ -1,0 +1,1 @@
+"""The XLA target: int8 kernels as XLA runs them best on a CPU."""
