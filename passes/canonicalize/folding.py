@@ -1,0 +1,40 @@
+"""Constant folding: ops on constants alone become the constants that they compute."""
+
+from qir.evaluate import evaluate_op
+from qir.ir import OPS, Func, Op, const, kept, transform
+from qir.rewrite import LOCATIONS, selected
+from qir.types import TupleType
+
+SMALL = 1024
+"""Constants of up to this many elements may be larger than what they are computed from."""
+
+
+def folded(func: Func) -> Func:
+    """The function with its constant parts of the lax and nn dialects computed."""
+
+    def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        node = kept(op, operands)
+        return _constant(node) if _is_foldable(node) else node
+
+    new = transform(func, change)
+    same = all(a is b for a, b in zip(new.results, func.results, strict=True))
+    return func if same else new
+
+
+def _is_foldable(op: Op) -> bool:
+    if not op.operands or not all(o.is_const for o in op.operands):
+        return False
+    if op.kind.partition(".")[0] not in ("lax", "nn") or isinstance(op.type, TupleType):
+        return False
+    # a broadcast of one number is better kept than a large constant
+    room = max(SMALL, *(o.type.size for o in op.operands))
+    return op.type.size <= room and bool(OPS[op.kind].meaning) and selected(op)
+
+
+def _constant(op: Op) -> Op:
+    places = dict.fromkeys(op.location)
+    for operand in op.operands:
+        places.update(dict.fromkeys(operand.location))
+    name = next((o.attributes["name"] for o in op.operands if o.attributes["name"]), None)
+    value = evaluate_op(op, [o.value for o in op.operands])
+    return const(value, op.type, name=name, location=tuple(places)[:LOCATIONS])

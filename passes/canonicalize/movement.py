@@ -1,0 +1,112 @@
+"""Movement that goes nowhere, and two movements that are one."""
+
+from qir import shapes
+from qir.errors import require
+from qir.pattern import Pattern, V
+from qir.rewrite import rule
+
+from ...dialects import lax
+
+
+@rule(lax.reshape(V.x) @ "op")
+def reshape_to_same_shape(op, x):
+    """A reshape to the shape that is there already does nothing."""
+    require(op.shape == x.shape, f"{x.shape} becomes {op.shape}")
+    return x
+
+
+@rule(lax.reshape(lax.reshape(V.x)) @ "op")
+def reshape_of_reshape(op, x):
+    """Of two reshapes the last one counts."""
+    return op.with_operands(x)
+
+
+@rule(lax.transpose(V.x) @ "op")
+def transpose_to_same_order(op, x):
+    """A transpose that keeps every axis in its place does nothing."""
+    order = op.attributes["permutation"]
+    require(order == tuple(range(x.type.rank)), f"the order becomes {list(order)}")
+    return x
+
+
+@rule(lax.transpose(lax.transpose(V.x) @ "inner") @ "op")
+def transpose_of_transpose(op, inner, x):
+    """Two transposes are one; it may well be none."""
+    first = inner.attributes["permutation"]
+    return op.with_operands(x, permutation=[first[i] for i in op.attributes["permutation"]])
+
+
+@rule(lax.transpose(V.x) @ "op")
+def transpose_of_ones_is_reshape(op, x):
+    """A transpose that moves only axes of extent 1 is a reshape.
+
+    The leading axis must stay: at batch 1 it has extent 1, and another batch is to be the same.
+    """
+    order = op.attributes["permutation"]
+    require(order and order[0] == 0, "the leading axis moves")
+    require(x.type.grid is None or x.type.grid.per_tensor, "a grid along an axis moves with it")
+    wide = [axis for axis in order if x.shape[axis] != 1]
+    require(wide == sorted(wide), "axes longer than 1 change their order")
+    return lax.reshape(x, shape=shapes.open_shape(x.shape, op.shape))
+
+
+@rule(lax.broadcast(V.x) @ "op")
+def broadcast_of_nothing_is_reshape(op, x):
+    """A broadcast that repeats nothing is a reshape."""
+    require(x.type.size == op.type.size, f"{list(x.shape)} repeats to {list(op.shape)}")
+    return lax.reshape(x, shape=shapes.open_shape(x.shape, op.shape))
+
+
+@rule(lax.concatenate(V.x))
+def concatenate_of_one(x):
+    """A concatenation of one operand is that operand."""
+    return x
+
+
+@rule(Pattern(("item",), (lax.split(V.x),)) @ "part")
+def split_into_one(part, x):
+    """The only part of a split is the whole."""
+    require(part.type == x.type, "there are several parts")
+    return x
+
+
+@rule(lax.slice(V.x) @ "op")
+def slice_of_all(op, x):
+    """A slice from the start to the end of every axis does nothing."""
+    require(op.shape == x.shape, f"{list(op.shape)} is left of {list(x.shape)}")
+    return x
+
+
+@rule(lax.dynamic_slice(...) @ "op")
+def slice_at_constants(op):
+    """A slice whose starts are constants is a plain slice."""
+    x, *starts = op.operands
+    require(all(s.is_const for s in starts), "a start is known at run time")
+    sizes = zip(starts, x.shape, op.shape, strict=True)
+    low = [min(max(int(s.value), 0), n - size) for s, n, size in sizes]
+    ends = zip(low, op.shape, op.attributes["sizes"], strict=True)
+    high = [-1 if size == -1 else start + n for start, n, size in ends]
+    return lax.slice(x, start=low, limit=high)
+
+
+@rule(lax.pad(V.x) @ "op")
+def pad_by_nothing(op, x):
+    """A padding of no elements does nothing."""
+    a = op.attributes
+    widths = (*a["low"], *a["high"], *(a["interior"] or ()))
+    require(not any(widths), f"it pads by {list(a['low'])} and {list(a['high'])}")
+    return x
+
+
+@rule(lax.reverse(V.x) @ "op")
+def reverse_of_ones(op, x):
+    """Axes of extent 1 are their own reverse."""
+    require(all(x.shape[a] == 1 for a in op.attributes["axes"]), "elements change places")
+    return x
+
+
+RULES = (
+    reshape_to_same_shape, reshape_of_reshape, transpose_to_same_order, transpose_of_transpose,
+    transpose_of_ones_is_reshape, broadcast_of_nothing_is_reshape, concatenate_of_one,
+    split_into_one, slice_of_all, slice_at_constants, pad_by_nothing, reverse_of_ones,
+)  # fmt: skip
