@@ -113,3 +113,19 @@ def reduced(x: Type, axes, keepdims: bool) -> Shape:
     gone = {a % x.rank for a in axes}
     kept = [(1 if i in gone else n) for i, n in enumerate(x.shape) if keepdims or i not in gone]
     return tuple(kept)
+
+
+def open_shape(source: Shape, shape: Shape) -> tuple[int, ...]:
+    """The `shape` attribute of a reshape from `source`, with -1 where the leading extent lands.
+
+    So written, it is inferred anew when the batch changes. Extents of 1 in front of it stay; where
+    the leading extent neither divides nor is divided, all extents are fixed.
+    """
+    at = 0
+    if source and source[0] != 1:
+        at = next((i for i, n in enumerate(shape) if n != 1), 0)
+    if not source or not shape or 0 in (source[0], *shape):
+        return tuple(shape)
+    if max(shape[at], source[0]) % min(shape[at], source[0]):
+        return tuple(shape)
+    return (*shape[:at], -1, *shape[at + 1 :])
