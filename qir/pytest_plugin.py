@@ -1,4 +1,4 @@
-"""The pytest plugin: collects `.qir` files, one test a case; `--bless` rewrites their CHECK lines."""
+"""The pytest plugin: `.qir` files as tests, one a case; `--bless` rewrites CHECK lines."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ def pipelines() -> None:
     from .. import registry
     from ..pipeline import check_arrows, compose
 
-    for name, (record, source) in registry.pipelines().items():
+    for name, (record, _) in registry.pipelines().items():
         parameters = ", ".join(f"{key}={value}" for key, value in record.settings.items())
         steps = compose(name)
         inside = ", ".join(step.name for step in record.steps)

@@ -4,6 +4,8 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -71,10 +73,11 @@ def opt(file, output, split_input_file, **wishes) -> int:
     return 1 if failures else 0
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note):
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None):
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
-    file, first_line: where the text stands, for messages and for the weights beside it.
+    file, first_line: where the text stands, for messages and for the weights beside it. run: the
+    evaluator for passes that calibrate, by default XLA's if jax is installed.
     """
     from ..pipeline import compose, run_module
     from ..registry import load_dialects
@@ -84,7 +87,7 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note):
 
     load_dialects()
     module = read_module(text, file, first_line)
-    resources = at_hand(module, wishes.calibration, note)
+    resources = at_hand(module, wishes.calibration, run or quickest_run, note)
     pipeline, origin = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
@@ -107,20 +110,25 @@ def graph_text(module, wishes: Wishes) -> str:
     return print_module(module, wishes.locations)
 
 
-def at_hand(module, calibration: str | None, note) -> dict[str, object]:
-    """The resources passes are given: an evaluator, a compiler, an outlet, samples if asked for."""
-    from ..evaluate import evaluate
+def at_hand(module, calibration: str | None, run, note) -> dict[str, object]:
+    """The resources for passes: an evaluator, a compiler, an outlet, samples if asked for."""
+    from ..arrays import samples_from
     from ..registry import target_named
-    from .data import samples_from
 
     found = {
-        "run": evaluate,
+        "run": run,
         "compile": lambda func, target: target_named(target).compile(func),
         "emit": note,
     }
     if calibration is not None:
         found["samples"] = samples_from(calibration, module.main)
     return found
+
+
+def quickest_run(func, arrays):
+    """Evaluate by XLA where jax is installed, else by numpy."""
+    module = "targets.xla.evaluator" if find_spec("jax") else "evaluate"
+    return import_module(f"qir.{module}").evaluate(func, arrays)
 
 
 def pipeline_text(wanted: str) -> tuple[str, str]:

@@ -25,7 +25,8 @@ def compare(before: Module, after: Module, rtol=RTOL, atol=ATOL, low=None, high=
         for run in range(int(runs)):
             inputs = [_random(p.type, f"{old.name}.{i}.{run}", low, high)
                       for i, p in enumerate(old.parameters)]  # fmt: skip
-            results = zip(old.results, evaluate(old, inputs), new.results, evaluate(new, inputs))
+            xs, ys = evaluate(old, inputs), evaluate(new, inputs)
+            results = zip(old.results, xs, new.results, ys, strict=True)
             for i, (a, x, b, y) in enumerate(results):
                 _compare_arrays(f"result {i} of @{old.name}", a.type, x, b.type, y, rtol, atol)
 

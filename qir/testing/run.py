@@ -7,6 +7,7 @@ import click
 
 from ..cli.opt import Wishes, graph_text, opt, optimize
 from ..errors import QirError
+from ..evaluate import evaluate
 from ..ir import Module
 from ..registry import load_dialects
 from ..text import read_module
@@ -36,7 +37,7 @@ def run_case(case: Case, scratch: Path) -> Outcome:
     module = None
     try:
         wishes = _wishes([_replaced(word, marks) for word in case.run])
-        module = optimize(case.text, str(case.file), case.line, wishes, said.append)
+        module = optimize(case.text, str(case.file), case.line, wishes, said.append, evaluate)
         said.append(graph_text(module, wishes))
     except QirError as error:
         module = None

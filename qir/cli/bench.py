@@ -1,0 +1,65 @@
+"""`qir bench`: float against int8, in one run and interleaved, so that both see one machine."""
+
+from collections.abc import Callable
+from statistics import median
+from time import perf_counter
+
+import click
+
+from .models import MODEL_HELP, model_options, quantized_model
+
+WARM_UP = 3
+
+
+@click.command("bench", epilog=MODEL_HELP)
+@model_options
+@click.option("--batch", type=int, metavar="N", help="Batch to run, the model's own by default.")
+@click.option("--rounds", default=30, show_default=True, help="Timed calls of each.")
+def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) -> None:
+    """Time a float model against its quantized form and print the medians and their ratio.
+
+    The float side is the traced model as the target compiles it.
+    """
+    from .. import api
+    from ..arrays import random_inputs
+    from ..errors import QirError
+    from ..evaluate import checked_inputs
+
+    if rounds < 1 or (batch is not None and batch < 1):
+        raise QirError("--rounds and --batch are positive numbers")
+    module, quantized = quantized_model(model, calibration or "random", inputs, pipeline, param,
+                                        target)  # fmt: skip
+    func = module.main if batch is None else module.main.with_batch(batch)
+    arrays = checked_inputs(func, random_inputs(func, "bench"))
+    compiled = api.compile(func, target)
+    float_seconds, int8_seconds = interleaved(
+        lambda: compiled(*arrays), lambda: quantized(*arrays), rounds
+    )
+    shapes = ", ".join(str(p.type) for p in func.parameters)
+    click.echo(f"inputs {shapes}, target {target}, medians of {rounds} interleaved calls")
+    click.echo(f"float  {1e3 * float_seconds:9.3f} ms")
+    click.echo(f"int8   {1e3 * int8_seconds:9.3f} ms")
+    click.echo(f"ratio  {float_seconds / int8_seconds:9.2f} times faster than float")
+    if target == "xla":
+        click.echo("XLA's f32 on a CPU is a weak baseline: hand-tuned float kernels are faster.")
+
+
+def interleaved(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
+    """Median seconds of two calls made in turn; their results are waited for."""
+    for call in (first, second):
+        for _ in range(WARM_UP):
+            _finish(call())
+    spent = ([], [])
+    for _ in range(rounds):
+        for call, seconds in zip((first, second), spent, strict=True):
+            started = perf_counter()
+            _finish(call())
+            seconds.append(perf_counter() - started)
+    return median(spent[0]), median(spent[1])
+
+
+def _finish(results) -> None:
+    """Wait for what a target computes behind the caller's back."""
+    parts = tuple(results.values()) if isinstance(results, dict) else results
+    for part in parts if isinstance(parts, tuple) else (parts,):
+        getattr(part, "block_until_ready", lambda: None)()

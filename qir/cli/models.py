@@ -1,0 +1,165 @@
+"""`qir quantize` and `qir run`: from a model to an int8 graph, and the graph on data."""
+
+import importlib
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from .opt import pipeline_text, settings
+
+_TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
+
+MODEL_HELP = """MODEL is a saved graph (model.qir) or a function: package.module:function or
+path.py:function."""
+
+
+def model_options(command):
+    """The options of every command that takes a model to quantize."""
+    for option in reversed((
+        click.argument("model"),
+        click.option("--calibration", metavar="FILE.npz|random[:N]",
+                     help="Samples by input name along the first axis, or N random ones."),
+        click.option("--input", "inputs", multiple=True, metavar="f32[1,28,28,1]",
+                     help="An input's type, one for each; else the calibration data shows it."),
+        click.option("--pipeline", default="ptq_int8", show_default=True, metavar="TEXT|FILE"),
+        click.option("--param", multiple=True, metavar="KEY=VALUE",
+                     help="A parameter of the pipeline."),
+        click.option("--target", default="xla", show_default=True),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.command("quantize", epilog=MODEL_HELP)
+@model_options
+@click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
+def quantize(model, calibration, inputs, pipeline, param, target, output) -> None:
+    """Quantize a model and report what became of it."""
+    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target)
+    if output:
+        quantized.save(output)
+    click.echo(quantized.report())
+
+
+@click.command("run")
+@click.argument("model")
+@click.option("--inputs", metavar="FILE.npz", help="An array for each input, by name.")
+@click.option("-o", "--output", metavar="FILE.npz", help="Write the results here, by name.")
+@click.option("--target", default="xla", show_default=True)
+def run(model, inputs, output, target) -> None:
+    """Run a saved graph on arrays (random ones by default) and show or write the results."""
+    from .. import api
+    from ..arrays import by_parameter, described, random_inputs, read_arrays, write_arrays
+
+    loaded = api.load(model, target)
+    func = loaded.module.main
+    arrays = random_inputs(func, "run")
+    if inputs is not None:
+        arrays = by_parameter(read_arrays(inputs), func, inputs)
+    results = by_name(loaded(arrays))
+    if output:
+        write_arrays(output, results)
+    for name, array in results.items():
+        click.echo(described(name, array))
+
+
+def quantized_model(model, calibration, inputs, pipeline, param, target):
+    """The float module and the quantized model that the options of a command ask for."""
+    from .. import api
+    from ..arrays import samples_from
+
+    text, _ = pipeline_text(pipeline)
+    module = traced_model(model, calibration, inputs)
+    samples = None if calibration is None else samples_from(calibration, module.main)
+    parameters = settings(param)
+    return module, api.quantize(module, None, samples, text, target, **parameters)
+
+
+def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):
+    """The module a saved graph holds, or that tracing a function gives."""
+    from .. import api, registry
+    from ..text import load_module
+
+    if model.endswith(".qir"):
+        registry.load_dialects()
+        return load_module(model)
+    function = function_named(model)
+    return api.trace(function, *example(model, calibration, inputs))
+
+
+def function_named(model: str):
+    """The object `package.module:name` or `path.py:name` stands for."""
+    from ..errors import QirError
+
+    place, colon, name = model.rpartition(":")
+    if not colon or not place:
+        raise QirError(f"'{model}' is no model", help=" ".join(MODEL_HELP.split()))
+    module = _imported(place)
+    for part in name.split("."):
+        if not hasattr(module, part):
+            raise QirError(f"{place} has no '{name}'")
+        module = getattr(module, part)
+    return module
+
+
+def _imported(place: str):
+    from ..errors import QirError
+
+    if not place.endswith(".py"):
+        sys.path.insert(0, "")
+        try:
+            return importlib.import_module(place)
+        except ModuleNotFoundError as error:
+            help = "a file is named with its suffix: path.py:function"
+            raise QirError(f"cannot import {place}: {error}", help=help) from None
+    path = Path(place)
+    if not path.is_file():
+        raise QirError("cannot read: no such file", at=place)
+    sys.path.insert(0, str(path.resolve().parent))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def example(model: str, calibration: str | None, inputs: tuple[str, ...]) -> list:
+    """Arrays to trace a function with: of the given types, or the first calibration sample."""
+    from ..arrays import read_arrays
+    from ..errors import QirError
+
+    if inputs:
+        return [_example_of(text) for text in inputs]
+    if calibration is None or calibration.startswith("random"):
+        raise QirError(f"nothing says which inputs {model} takes",
+                       help="give --input f32[1,28,28,1] for each, or --calibration")  # fmt: skip
+    arrays = read_arrays(calibration)
+    if any(array.ndim == 0 or len(array) == 0 for array in arrays.values()):
+        raise QirError("the calibration data is empty", at=calibration)
+    return [array[:1] for array in arrays.values()]
+
+
+def _example_of(text: str):
+    import numpy as np
+
+    from ..errors import QirError
+    from ..types import dtype
+
+    found = _TYPE.match(text.strip())
+    if found is None:
+        raise QirError(f"'{text}' is no type of an input", help="it is written f32[1,28,28,1]")
+    shape = [int(n) for n in found.group(2).split(",") if n.strip()]
+    return np.zeros(shape, dtype(found.group(1)).numpy)
+
+
+def by_name(results) -> dict:
+    """The results of a call, by name or by number."""
+    import numpy as np
+
+    if not isinstance(results, dict):
+        results = results if isinstance(results, tuple) else (results,)
+        results = {f"result_{i}": array for i, array in enumerate(results)}
+    return {name: np.asarray(array) for name, array in results.items()}
