@@ -1,1 +1,1 @@
-"""What the README's figures come from: models, training and measurements, each runnable by itself."""
+"""What the README's figures come from: models, training and measurements, each runnable."""

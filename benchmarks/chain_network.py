@@ -1,4 +1,4 @@
-"""A network of any length: residual blocks of 1x1 convolutions, bias and relu6, to time passes on large graphs."""
+"""A network of any length, to time passes: residual blocks of 1x1 convolutions, bias, relu6."""
 
 import argparse
 import time
@@ -12,17 +12,17 @@ OPS_PER_BLOCK = 9
 
 
 def blocks_for(ops: int) -> int:
-    """The fewest blocks whose trace holds at least `ops` ops, constants and their broadcasts not counted."""
+    """The fewest blocks with at least `ops` ops, constants and their broadcasts not counted."""
     return -(-ops // OPS_PER_BLOCK)
 
 
 def build(
     blocks: int = blocks_for(15_000), seed: int = 0, *, size: int = 4, channels: int = 8
 ) -> tuple[Callable, np.ndarray]:
-    """A plain JAX function of `blocks` residual blocks and an example input f32[1,size,size,channels].
+    """A JAX function of `blocks` residual blocks and an example f32[1,size,size,channels].
 
-    Every block has weights of its own. The branch is weak beside the shortcut and the sum is clipped
-    to 0..6, so that activations neither die nor grow over thousands of blocks.
+    Every block has weights of its own. The branch is weak beside the shortcut and the sum is
+    clipped to 0..6, so that activations neither die nor grow over thousands of blocks.
     """
     rng = np.random.default_rng(seed)
     spread = 0.3 / np.sqrt(channels)
@@ -30,7 +30,7 @@ def build(
     biases = 0.1 * rng.standard_normal((blocks, 2, channels), np.float32)
 
     def chain_network(x):
-        for (first, second), (first_bias, second_bias) in zip(weights, biases):
+        for (first, second), (first_bias, second_bias) in zip(weights, biases, strict=True):
             y = jax.nn.relu6(pointwise(x, first) + first_bias)
             y = pointwise(y, second) + second_bias
             x = jax.nn.relu6(x + y)

@@ -35,7 +35,7 @@ def fashion_mnist(data: str | Path = DATA) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """A gzipped IDX file of bytes: two zero bytes, type 8, the rank, the big-endian sizes, the data."""
+    """A gzipped IDX file of bytes: 0, 0, type 8, the rank, the big-endian sizes, the data."""
     if not path.exists():
         raise FileNotFoundError(
             f"{path} is missing: put the four files of Fashion-MNIST into {path.parent}, "
@@ -43,14 +43,14 @@ def read_idx(path: Path) -> np.ndarray:
         )
     content = gzip.decompress(path.read_bytes())
     if content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} starts with {content[:3]!r}; an IDX file of bytes starts with 00 00 08")
+        raise ValueError(f"{path} starts with {content[:3]!r}, an IDX file of bytes with 00 00 08")
     rank = content[3]
     shape = np.frombuffer(content, ">u4", count=rank, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * rank).reshape(shape)
 
 
 def train(images: np.ndarray, labels: np.ndarray, *, epochs: int, batch: int = 128, seed: int = 0):
-    """The variables of a FashionCNN after `epochs` passes of AdamW under a one-cycle learning rate."""
+    """The variables of a FashionCNN after `epochs` passes of AdamW, one-cycle learning rate."""
     model, steps = FashionCNN(), len(images) // batch
     variables = model.init(jax.random.key(seed), images[:1])
     optimizer = optax.adamw(optax.cosine_onecycle_schedule(epochs * steps, 1e-2), weight_decay=1e-4)
@@ -67,13 +67,12 @@ def train(images: np.ndarray, labels: np.ndarray, *, epochs: int, batch: int = 1
 
 @partial(jax.jit, static_argnums=(0, 1))
 def step(model, optimizer, state, images, labels):
-    """One step of training: the new (parameters, batch statistics, optimizer state) and the loss."""
+    """One step of training: the new (parameters, statistics, optimizer state) and the loss."""
     params, statistics, momenta = state
 
     def loss_of(params):
-        logits, updated = model.apply(
-            {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
-        )
+        variables = {"params": params, "batch_stats": statistics}
+        logits, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         return losses.mean(), updated["batch_stats"]
 

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of a Flax model from a pass over data, so that random weights give live activations."""
+"""Batch-norm statistics from a pass over data, so that random weights give live activations."""
 
 from collections.abc import Iterable, Mapping
 
@@ -11,10 +11,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 def with_statistics(model: linen.Module, variables: Mapping, batches: Iterable) -> dict:
     """`variables` with the `batch_stats` of the data, for inference with running averages.
 
-    `model` takes `train=True` and has a field `momentum` that its batch norms use: at momentum 0 the
-    updated statistics are those of the batch alone. Batches (equally large) are merged by the law of
-    total variance, so one pass gives what a running average converges to. Raises ValueError when
-    there is no batch.
+    `model` takes `train=True` and has a field `momentum` that its batch norms use: at momentum 0
+    the updated statistics are those of the batch alone. Batches (equally large) are merged by the
+    law of total variance, so one pass gives what a running average converges to. Raises
+    ValueError when there is no batch.
     """
     measured = model.clone(momentum=0.0)
 
@@ -36,7 +36,7 @@ def with_statistics(model: linen.Module, variables: Mapping, batches: Iterable) 
 
 
 def signal(outputs) -> float:
-    """How much outputs [n, features] differ between inputs: variation over inputs by variation over features.
+    """How much outputs [n,features] differ between inputs, as a share of how much they vary.
 
     About 0 says that every input gives the same output (a collapsed network), about 1 that each
     gives its own.

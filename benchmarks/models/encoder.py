@@ -8,19 +8,26 @@ from flax import linen as nn
 
 from .random_inputs import tokens
 
+# BERT's initial weights, larger for queries and keys: attention then attends, as if trained
+normal = nn.initializers.normal(0.02)
+sharp = nn.initializers.normal(0.05)
+
 
 class EncoderLayer(nn.Module):
-    """Self-attention and a two-layer perceptron, each added to its input and normalised after (BERT's order)."""
+    """Self-attention, then two dense layers; each added to its input and normalised after."""
 
     heads: int
     intermediate: int
 
     @nn.compact
     def __call__(self, x):
-        y = nn.MultiHeadDotProductAttention(num_heads=self.heads, name="attention")(x)
+        y = nn.MultiHeadDotProductAttention(
+            num_heads=self.heads, kernel_init=sharp, out_kernel_init=normal, name="attention"
+        )(x)
         x = nn.LayerNorm(epsilon=1e-12, name="attention_norm")(x + y)
-        y = nn.gelu(nn.Dense(self.intermediate, name="intermediate")(x), approximate=False)
-        y = nn.Dense(x.shape[-1], name="output")(y)
+        y = nn.Dense(self.intermediate, kernel_init=normal, name="intermediate")(x)
+        y = nn.gelu(y, approximate=False)
+        y = nn.Dense(x.shape[-1], kernel_init=normal, name="output")(y)
         return nn.LayerNorm(epsilon=1e-12, name="output_norm")(x + y)
 
 

@@ -1,4 +1,4 @@
-"""A small convolutional network for 28x28 grey images in Flax: batch norm, depthwise, residual, pooling."""
+"""A small Flax network for 28x28 grey images: batch norm, depthwise, residual, pooling."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,7 +36,7 @@ def save(variables: Mapping, path: str | Path) -> None:
 
 
 def load(path: str | Path, batch: int = 1) -> tuple[Callable, np.ndarray]:
-    """The inference function of one array with saved variables, and an example f32[batch,28,28,1]."""
+    """The inference function with saved variables, and an example input f32[batch,28,28,1]."""
     with np.load(path) as stored:
         variables = unflatten_dict({name: stored[name] for name in stored}, sep="/")
 

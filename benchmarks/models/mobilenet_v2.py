@@ -32,7 +32,7 @@ def scaled(channels: int, width: float) -> int:
 
 
 class InvertedResidual(nn.Module):
-    """Expand by a 1x1, filter each channel by a 3x3, project by a linear 1x1; shortcut between the narrow ends."""
+    """Expand by a 1x1, filter channels by a 3x3, project by a 1x1; shortcut between the ends."""
 
     channels: int
     expansion: int
@@ -54,7 +54,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """The inverted-residual network of Sandler et al. (2018), f32[N,H,W,3] to logits f32[N,classes]."""
+    """The network of Sandler et al. (2018), f32[N,H,W,3] to logits f32[N,classes]."""
 
     classes: int = 1000
     width: float = 1.0
@@ -93,7 +93,8 @@ def build(
     model = MobileNetV2(classes=classes, width=width, stages=stages)
     example = images(batch, size, seed + 1)
     variables = jax.jit(model.init)(jax.random.key(seed), example[:1])
-    variables = with_statistics(model, variables, images(32, size, seed).reshape(4, 8, size, size, 3))
+    batches = images(32, size, seed).reshape(4, 8, size, size, 3)
+    variables = with_statistics(model, variables, batches)
 
     def mobilenet_v2(x):
         return model.apply(variables, x)

@@ -6,8 +6,8 @@ import numpy as np
 def images(count: int, size: int = 224, seed: int = 0, channels: int = 3) -> np.ndarray:
     """Smooth random images, f32[count,size,size,channels], near mean 0 and standard deviation 1.
 
-    Noise at octaves of resolution, each half as strong as the coarser one, gives the falling spectrum
-    of photographs; brightness, contrast and tint differ from image to image.
+    Noise at octaves of resolution, each half as strong as the coarser one, gives the falling
+    spectrum of photographs; brightness, contrast and tint differ from image to image.
     """
     rng = np.random.default_rng([seed, size, channels])
     total = np.zeros((count, size, size, channels), np.float32)

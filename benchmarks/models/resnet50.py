@@ -1,4 +1,4 @@
-"""ResNet-50 version 1.5 in Flax, NHWC, with random weights and batch-norm statistics of random images."""
+"""ResNet-50 v1.5 in Flax, NHWC, with random weights and batch-norm statistics of random images."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ he_normal = nn.initializers.he_normal()
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (which strides: version 1.5), 1x1 with four times the channels, plus the shortcut."""
+    """1x1, 3x3 (which strides: v1.5), 1x1 to four times the channels, plus the shortcut."""
 
     channels: int
     stride: int
@@ -29,7 +29,8 @@ class Bottleneck(nn.Module):
         y = nn.relu(self.norm()(self.conv(self.channels, (3, 3), strides, ((1, 1), (1, 1)))(y)))
         y = self.norm()(self.conv(wide, (1, 1))(y))
         if x.shape != y.shape:
-            x = self.norm(name="shortcut_norm")(self.conv(wide, (1, 1), strides, name="shortcut")(x))
+            x = self.conv(wide, (1, 1), strides, name="shortcut")(x)
+            x = self.norm(name="shortcut_norm")(x)
         return nn.relu(x + y)
 
 
@@ -71,7 +72,8 @@ def build(
     model = ResNet50(classes=classes, width=width, stages=stages)
     example = images(batch, size, seed + 1)
     variables = jax.jit(model.init)(jax.random.key(seed), example[:1])
-    variables = with_statistics(model, variables, images(32, size, seed).reshape(4, 8, size, size, 3))
+    batches = images(32, size, seed).reshape(4, 8, size, size, 3)
+    variables = with_statistics(model, variables, batches)
 
     def resnet50(x):
         return model.apply(variables, x)

@@ -1,4 +1,4 @@
-"""A small convolutional network on scikit-learn's 8x8 digits, in Flax, with its trained weights beside it."""
+"""A small Flax network on scikit-learn's 8x8 digits, with its trained weights beside it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -32,7 +32,7 @@ class DigitsNetwork(nn.Module):
 
 
 def load(batch: int = 1) -> tuple[Callable, np.ndarray]:
-    """The inference function of one array with the shipped weights, and an example f32[batch,8,8,1]."""
+    """The inference function with the shipped weights, and an example input f32[batch,8,8,1]."""
     variables = unflatten_dict(load_file(WEIGHTS), sep="/")
 
     def digits_network(x):

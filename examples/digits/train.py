@@ -21,13 +21,14 @@ def main() -> None:
     variables = train(train_x, train_y)
     seconds = time.perf_counter() - start
     predicted = jax.jit(partial(DigitsNetwork().apply, variables))(test_x).argmax(-1)
-    save_file({name: np.array(array) for name, array in flatten_dict(variables, sep="/").items()}, WEIGHTS)
+    flat = flatten_dict(variables, sep="/")
+    save_file({name: np.array(array) for name, array in flat.items()}, WEIGHTS)
     print(f"test accuracy {100 * np.mean(predicted == test_y):.1f} % after {seconds:.0f} s, "
           f"{WEIGHTS.stat().st_size:,} bytes in {WEIGHTS.name}")
 
 
 def train(images: np.ndarray, labels: np.ndarray) -> dict:
-    """The variables of a DigitsNetwork trained by AdamW on images shifted at random by up to a pixel."""
+    """The variables of a DigitsNetwork trained by AdamW, images shifted at random by a pixel."""
     variables = DigitsNetwork().init(jax.random.key(SEED), images[:1])
     steps = len(images) // BATCH
     optimizer = optax.adamw(optax.cosine_onecycle_schedule(EPOCHS * steps, 1e-2), weight_decay=1e-4)
@@ -54,8 +55,9 @@ def step(optimizer, state, images, labels):
     params, statistics, momenta = state
 
     def loss_of(params):
+        variables = {"params": params, "batch_stats": statistics}
         probabilities, updated = DigitsNetwork().apply(
-            {"params": params, "batch_stats": statistics}, images, train=True, mutable=["batch_stats"]
+            variables, images, train=True, mutable=["batch_stats"]
         )
         chosen = jnp.take_along_axis(probabilities, labels[:, None], axis=-1)
         return -jnp.log(chosen + 1e-7).mean(), updated["batch_stats"]
