@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from .random_inputs import tokens
 
-# BERT's initial weights, larger for queries and keys: attention then attends, as if trained
+# BERT's initial weights; in the projections larger, so that attention attends, as if trained
 normal = nn.initializers.normal(0.02)
 sharp = nn.initializers.normal(0.05)
 
