@@ -1,0 +1,144 @@
+"""The quant dialect: observers, ranges, and the casts between reals and the integers on a grid.
+
+`observe` and `stats` change nothing; they mark where a range is needed, and the range found. The
+casts follow TFLite: QUANTIZE rounds x / scale half away from zero, DEQUANTIZE gives
+f32(f64(scale) * (stored - zero)).
+"""
+
+from typing import Literal
+
+import numpy as np
+
+from qir.dialect import Dialect
+from qir.errors import require
+from qir.rounding import quantize_array
+from qir.rounding.grids import half_away
+from qir.types import DTYPES, Element, Type
+
+quant = Dialect("quant", "Observers, ranges, and the casts between reals and stored integers.")
+
+
+def _real(x: Type) -> None:
+    require(x.dtype.name == "f32", f"takes f32, found {x}")
+
+
+def _quantized(x: Type) -> None:
+    require(x.grid is not None and not x.grid.dynamic,
+            f"takes integers on a grid, such as i8<0.05:0>[4], found {x}")  # fmt: skip
+
+
+def _on(x: Type, to: Element) -> Type:
+    """The type of x on the grid of `to`, if the one fits the other."""
+    require(to.dtype.kind == "int" and to.grid is not None and not to.grid.dynamic,
+            f"'to' must be integers on a grid, such as i8<0.05:0>, found {to}")  # fmt: skip
+    grid = to.grid
+    if grid.axis is not None:
+        require(grid.axis < x.rank, f"a grid along axis {grid.axis} of {x}")
+        expected = list(x.shape) if grid.block else [x.shape[grid.axis]]
+        if grid.block:
+            expected[grid.axis] //= grid.block
+            require(x.shape[grid.axis] % grid.block == 0,
+                    f"blocks of {grid.block} do not fill axis {grid.axis} of {x}")  # fmt: skip
+        require(list(grid.scale.shape) == expected,
+                f"{x} takes scales {expected}, found {list(grid.scale.shape)}")  # fmt: skip
+    return to[x.shape]
+
+
+@quant.op
+def observe(
+    x: Type,
+    *,
+    name: str,
+    method: Literal["minmax", "ema", "percentile", "entropy", "mse"] | None = None,
+) -> Type:
+    """x itself; calibration finds its range, and keeps its statistics under this name.
+
+    `method` is how the range is to be found; an option of `calibrate` overrules it.
+    """
+    _real(x)
+    return x
+
+
+@quant.op
+def stats(x: Type, *, name: str, lo: float, hi: float) -> Type:
+    """x itself, known to lie between lo and hi; `name` is that of its statistics."""
+    _real(x)
+    require(lo <= hi, f"'lo' must not be above 'hi', found {lo} and {hi}")
+    require(np.isfinite(lo) and np.isfinite(hi), f"a range is finite, found [{lo}, {hi}]")
+    return x
+
+
+@observe.means
+@stats.means
+def _(op, x):
+    return x
+
+
+@quant.op
+def quantize(x: Type, *, to: Element) -> Type:
+    """Reals as integers on the grid of `to`: x / scale rounded half away from zero, + zero."""
+    require(x.is_float, f"takes reals, found {x}")
+    return _on(x, to)
+
+
+@quantize.means
+def _(op, x):
+    to = op.attributes["to"]
+    scale, zero = to.grid.expanded(op.type.rank)
+    return quantize_array(x, scale, zero, to.lo, to.hi)
+
+
+@quant.op
+def dequantize(x: Type) -> Type:
+    """The f32 reals that integers on a grid stand for: f32(f64(scale) * (stored - zero))."""
+    _quantized(x)
+    return Type(DTYPES["f32"], x.shape)
+
+
+@dequantize.means
+def _(op, x):
+    return _reals(op.operands[0].type, x).astype(np.float32)
+
+
+@quant.op
+def requantize(x: Type, *, to: Element) -> Type:
+    """Integers on one grid as integers on the grid of `to`: dequantized and quantized in f64."""
+    _quantized(x)
+    return _on(x, to)
+
+
+@requantize.means
+def _(op, x):
+    to = op.attributes["to"]
+    scale, zero = to.grid.expanded(op.type.rank)
+    steps = half_away(_reals(op.operands[0].type, x) / scale.astype(np.float64))
+    return np.clip(steps + zero, to.lo, to.hi)
+
+
+def _reals(type: Type, stored: np.ndarray) -> np.ndarray:
+    """What stored integers stand for, in f64."""
+    scale, zero = type.grid.expanded(type.rank)
+    return scale.astype(np.float64) * (stored.astype(np.int64) - zero)
+
+
+@quant.op
+def fake_quant(x: Type, *, lo: float, hi: float, bits: int = 8, narrow: bool = False) -> Type:
+    """x rounded to the 2^bits levels between lo and hi, moved so that zero is one of them.
+
+    As tf.quantization.fake_quant_with_min_max_vars, in f32: `narrow` leaves out the lowest level.
+    """
+    _real(x)
+    require(2 <= bits <= 16, f"'bits' must be 2 to 16, found {bits}")
+    require(lo <= 0 <= hi and lo < hi, f"the range must hold zero, found [{lo}, {hi}]")
+    return x
+
+
+@fake_quant.means
+def _(op, x):
+    a = op.attributes
+    low, high = np.float32(1 if a["narrow"] else 0), np.float32(2 ** a["bits"] - 1)
+    scale = (np.float32(a["hi"]) - np.float32(a["lo"])) / (high - low)
+    zero = np.clip(half_away(low - np.float32(a["lo"]) / scale), low, high)
+    least, most = (low - zero) * scale, (high - zero) * scale
+    levels = np.floor((np.clip(x, least, most) - least) / scale + np.float32(0.5))
+    return levels * scale + least
