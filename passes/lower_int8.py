@@ -26,9 +26,8 @@ def lower_int8(func: Func, *, target: str = "xla", rounding: str | None = None) 
 
     rounding: a contract for every op, in place of the target's own choice.
     """
-    roundings = target_named(target).roundings
-    chosen = {"": rounding} if rounding else roundings
-    return rewrite(func, move_onto_storage, tabulate, *integer_rules(chosen))
+    roundings = {"": rounding} if rounding else target_named(target).roundings
+    return rewrite(func, move_onto_storage, tabulate, *integer_rules(roundings))
 
 
 @rule(quant.quantize(V.y) @ "cast")
