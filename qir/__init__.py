@@ -12,8 +12,7 @@ if (_root / "pyproject.toml").is_file() and str(_root) not in __path__:
 
 _PUBLIC = {
     "Func": "ir", "Module": "ir", "Op": "ir", "const": "ir", "item": "ir", "parameter": "ir",
-    "QirError": "errors", "evaluate": "evaluate", "rewrite": "rewrite", "rule": "rewrite",
-    "C": "pattern", "V": "pattern", "graph_pass": "graph_pass", "tensor": "types",
+    "QirError": "errors", "rule": "rewrite", "C": "pattern", "V": "pattern", "tensor": "types",
     "trace": "api", "quantize": "api", "load": "api", "save": "api", "compile": "api",
     "run_pipeline": "api", "Quantized": "api",
 }  # fmt: skip

@@ -59,11 +59,13 @@ _LOG: ContextVar[list | None] = ContextVar("firings", default=None)
 def recorded():
     """Collect the firings and refusals of every rewrite inside the block into the list it gives."""
     log: list[Firing] = []
-    token = _LOG.set(log)
+    outer, token = _LOG.get(), _LOG.set(log)
     try:
         yield log
     finally:
         _LOG.reset(token)
+        if outer is not None:
+            outer.extend(log)
 
 
 _ONLY: ContextVar[re.Pattern | None] = ContextVar("only", default=None)

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -96,7 +97,7 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     for func in module.funcs:
         check_start(func, steps)
     seconds = Counter()
-    with recorded() as log:
+    with recorded() if wishes.explain else nullcontext([]) as log:
         module = run_module(steps, module, resources, watcher(wishes, log, seconds, note))
     if wishes.timing:
         note_seconds(seconds, note)

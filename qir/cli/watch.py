@@ -17,17 +17,17 @@ Note = Callable[[str], None]
 
 def watcher(wishes, log: list[Firing], seconds: Counter, note: Note) -> Callable[[Done], None]:
     """The listener that does what the wishes say; seconds by pass are counted into `seconds`."""
-    started = perf_counter()
+    started, told = perf_counter(), 0
 
     def listen(done: Done) -> None:
-        nonlocal started
+        nonlocal started, told
         name = done.step.action.name
         seconds[name] += perf_counter() - started
         if wishes.verify_each:
             verify(done.after, name)
         if wishes.explain:
-            note_rules(name, log, note)
-        log.clear()
+            note_rules(name, log[told:], note)
+            told = len(log)
         if wishes.print_after_all or name in wishes.print_after:
             note(f"// after {done.step}")
             note(print_func(done.after, wishes.locations))
