@@ -1,0 +1,5 @@
+"""The JAX frontend: functions and Flax models, traced to jaxprs and imported primitive by primitive."""
+
+from .trace import trace
+
+__all__ = ["trace"]

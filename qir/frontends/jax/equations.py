@@ -1,0 +1,252 @@
+"""Equations to ops: calls inlined, what depends on constants alone evaluated, the rest imported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import jax
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal
+
+from ...dialect import items
+from ...errors import Declined, QirError
+from ...evaluate import evaluate_op
+from ...ir import Op, const
+from ...types import TupleType, Type, type_of
+from .locations import Location, Locations
+from .models import identity
+from .table import IMPORTS, type_of_aval
+
+CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
+         "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "custom_lin")  # fmt: skip
+SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that no input reaches: its array (JAX's where numpy has no such dtype) and name."""
+
+    array: object
+    name: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Missing:
+    """A value that could not be imported; what reads it is not imported either."""
+
+
+MISSING = Missing()
+Value = Op | Known | Missing
+
+
+@dataclass(frozen=True, eq=False)
+class Importer:
+    """One trace: where things came from, what arrays are called, what could not be imported.
+
+    problems: by primitive and reason (None where there is no import), the places. made: the nodes
+    of constants.
+    """
+
+    where: Locations
+    names: dict[object, str]
+    problems: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
+    made: dict[Known, Op] = field(default_factory=dict)
+
+    def run(self, closed: ClosedJaxpr, parameters: Sequence[Op]) -> tuple[Op, ...]:
+        """The results of a program on its inputs; QirError lists all that is not imported."""
+        values = self.program(closed, parameters, None)
+        if self.problems:
+            raise _not_imported(self.problems)
+        return tuple(self.op(value, Location(self.where.default)) for value in values)
+
+    def program(self, closed, arguments: Sequence[Value], outer: Location | None) -> list[Value]:
+        """The results of a jaxpr, closed over its constants or open, on values."""
+        jaxpr = getattr(closed, "jaxpr", closed)
+        values: dict[object, Value] = {}
+        for variable, array in zip(jaxpr.constvars, getattr(closed, "consts", ()), strict=True):
+            values[variable] = self.named(array)
+        values.update(zip(jaxpr.invars, arguments, strict=True))
+
+        def read(atom) -> Value:
+            if isinstance(atom, Literal):
+                return Known(np.asarray(atom.val, atom.aval.dtype))
+            return values[atom]
+
+        for equation in _live(jaxpr):
+            location = self.where.of(equation, outer)
+            results = self.equation(equation, [read(a) for a in equation.invars], location)
+            values.update(zip(equation.outvars, results, strict=True))
+        return [read(a) for a in jaxpr.outvars]
+
+    def named(self, array) -> Known:
+        """A constant under the name its model gives it."""
+        return Known(_as_numpy(array), self.names.get(identity(array)))
+
+    def equation(self, equation, operands: list[Value], location: Location) -> list[Value]:
+        """The results of one equation."""
+        primitive = equation.primitive.name
+        body = _body(equation, operands)
+        if body is not None:
+            inner, arguments = body
+            jaxpr = getattr(inner, "jaxpr", inner)
+            return self.program(inner, arguments, self.where.inside(location, jaxpr))
+        if all(isinstance(o, Known) for o in operands):
+            return self.evaluated(equation, operands, location)
+        if primitive not in IMPORTS:
+            self.problems.setdefault((primitive, None), []).append(str(location))
+            return [MISSING] * len(equation.outvars)
+        if any(o is MISSING for o in operands):
+            return [MISSING] * len(equation.outvars)
+        try:
+            return list(items(self.imported(equation, operands, location)))
+        except (Declined, QirError) as error:
+            reason = error.message if isinstance(error, QirError) else str(error)
+            self.problems.setdefault((primitive, reason), []).append(str(location))
+            return [MISSING] * len(equation.outvars)
+
+    def imported(self, equation, operands: list[Value], location: Location) -> Op:
+        """The op of an equation, which and whose helpers stand at its location."""
+        entry = IMPORTS[equation.primitive.name]
+        if entry.broadcasts:
+            operands = _narrowed(operands, equation.outvars[0].aval.shape)
+        ours = [self.op(value, location) for value in operands]
+        built = entry.build(equation, *ours)
+        _locate(built, ours, str(location))
+        _check(built, equation)
+        return built
+
+    def op(self, value: Value, location: Location) -> Op:
+        """A value as a node of the graph; a constant stands where it is first read."""
+        if isinstance(value, Op):
+            return value
+        if value not in self.made:
+            array = np.asarray(value.array)
+            self.made[value] = const(array, type_of(array), value.name, (str(location),))
+        return self.made[value]
+
+    def evaluated(self, equation, operands: list[Known], location: Location) -> list[Known]:
+        """The results of an equation on constants: by our meaning of it, else by JAX's own."""
+        name = _kept_name(operands, equation.outvars[0].aval) if equation.outvars else None
+        arrays = [o.array for o in operands]
+        if equation.primitive.name in IMPORTS and all(isinstance(a, np.ndarray) for a in arrays):
+            built = self.imported(equation, operands, location)
+            values = _meaning(built)
+        else:
+            with jax.default_device(jax.devices("cpu")[0]):
+                values = equation.primitive.bind(*arrays, **equation.params)
+            values = values if equation.primitive.multiple_results else (values,)
+        return [Known(_as_numpy(v), name) for v in values]
+
+
+def _meaning(built: Op) -> tuple[np.ndarray, ...]:
+    """The arrays of an op that stands on constants alone."""
+    done: dict[Op, object] = {}
+    stack = [built]
+    while stack:
+        op = stack[-1]
+        waiting = [o for o in op.operands if o not in done]
+        stack.extend(waiting)
+        if not waiting:
+            done[stack.pop()] = evaluate_op(op, [done[o] for o in op.operands])
+    return done[built] if isinstance(built.type, TupleType) else (done[built],)
+
+
+def _as_numpy(value):
+    """numpy's form of an array; keys and their like have none and stay JAX's."""
+    return value if isinstance(value, np.ndarray) or _is_key(value) else np.asarray(value)
+
+
+def _is_key(value) -> bool:
+    return jax.dtypes.issubdtype(value.dtype, jax.dtypes.extended)
+
+
+def _kept_name(operands: list[Known], aval) -> str | None:
+    """The name of the first operand of the result's size: a transposed filter keeps its name."""
+    size = int(np.prod(aval.shape))
+    return next((o.name for o in operands if o.name and np.size(o.array) == size), None)
+
+
+def _live(jaxpr) -> list:
+    """The equations whose results are read, in order."""
+    wanted = {v for v in jaxpr.outvars if not isinstance(v, Literal)}
+    live = []
+    for equation in reversed(jaxpr.eqns):
+        if any(v in wanted for v in equation.outvars):
+            live.append(equation)
+            wanted.update(v for v in equation.invars if not isinstance(v, Literal))
+    return live[::-1]
+
+
+def _body(equation, operands):
+    """The jaxpr that an equation calls and its arguments; None if it is no call."""
+    if equation.primitive.name == "cond" and isinstance(operands[0], Known):
+        branches = equation.params["branches"]
+        index = int(np.clip(np.asarray(operands[0].array), 0, len(branches) - 1))
+        return branches[index], operands[1:]
+    if equation.primitive.name not in CALLS:
+        return None
+    found = (equation.params.get(key) for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"))
+    inner = next((jaxpr for jaxpr in found if jaxpr is not None), None)
+    return None if inner is None else (inner, operands)
+
+
+def _narrowed(operands: list[Value], shape) -> list[Value]:
+    """Constants without the axes along which they repeat what another operand spans anyway."""
+    spans = [any(isinstance(o, Op) and o.type.rank == len(shape) and o.shape[axis] == n
+                 for o in operands) for axis, n in enumerate(shape)]  # fmt: skip
+    return [_narrow(o, spans) if isinstance(o, Known) else o for o in operands]
+
+
+def _narrow(known: Known, spans: list[bool]) -> Known:
+    array = np.asarray(known.array)
+    if array.ndim != len(spans):
+        return known
+    for axis, spanned in enumerate(spans):
+        if spanned and array.shape[axis] > 1 and _repeats(array, axis):
+            array = array[(slice(None),) * axis + (slice(0, 1),)]
+    if array.size == 1 and all(spans):
+        array = array.reshape(())
+    return replace(known, array=array)
+
+
+def _repeats(array: np.ndarray, axis: int) -> bool:
+    """Whether a broadcast made the axis; along the first axis, the batch, whether it could have."""
+    if array.strides[axis] == 0 or axis > 0:
+        return array.strides[axis] == 0
+    return bool((array[0] == array[1]).all() and (array == array[:1]).all())
+
+
+def _locate(built: Op, operands: Sequence[Op], location: str) -> None:
+    """Stamp what an import built, down to its operands, with the equation's location."""
+    stack, given = [built], set(operands)
+    while stack:
+        op = stack.pop()
+        if op not in given and not op.location:
+            object.__setattr__(op, "location", (location,))
+            stack.extend(op.operands)
+
+
+def _check(built: Op, equation) -> None:
+    """The types an import gave are those the equation has."""
+    for op_type, variable in zip(_types(built), equation.outvars, strict=True):
+        expected = type_of_aval(variable.aval)
+        if op_type != expected:
+            raise QirError(f"the import gave {op_type}, JAX has {expected}")
+
+
+def _types(built: Op) -> tuple[Type, ...]:
+    return built.type.items if isinstance(built.type, TupleType) else (built.type,)
+
+
+def _not_imported(problems: dict[tuple[str, str | None], list[str]]) -> QirError:
+    lines = []
+    for (primitive, reason), places in sorted(problems.items(), key=lambda p: (p[0][0], str(p[0]))):
+        unique = list(dict.fromkeys(places))
+        more = f" and {len(unique) - SHOWN} more places" if len(unique) > SHOWN else ""
+        why = f": {reason}" if reason else ""
+        times = "once" if len(places) == 1 else f"{len(places)} times"
+        lines.append(f"  {primitive} ({times}) at {', '.join(unique[:SHOWN])}{more}{why}")
+    count = len({primitive for primitive, _ in problems})
+    what = "1 JAX primitive is" if count == 1 else f"{count} JAX primitives are"
+    first = next(iter(problems))[0]
+    return QirError(f"{what} not imported:\n" + "\n".join(lines),
+                    help=f'declare @imports("{first}") in a file of qir/frontends/jax/')  # fmt: skip

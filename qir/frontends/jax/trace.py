@@ -1,0 +1,98 @@
+"""From a JAX program to a graph: inputs named, traced to a jaxpr, equations imported."""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from jax.tree_util import tree_flatten_with_path, tree_leaves, tree_unflatten
+
+from ...errors import QirError
+from ...ir import Func, Module, parameter
+from . import contractions, elementwise, movement, reductions  # noqa: F401  they fill the table
+from .equations import Importer
+from .locations import Location, Locations
+from .models import array_names, as_function, path_text
+from .table import type_of_aval
+
+
+def trace(f, *example_args, name: str = "main") -> Module:
+    """The graph of a JAX function or a Flax model applied to inputs like `example_args`.
+
+    f: a function, an nnx module, or a linen module bound to its variables. example_args: arrays,
+    shapes with dtypes, or pytrees of them. Inputs are named after the parameters of `f` and the
+    keys of pytrees, results after the keys of a dict. 64-bit inputs become what JAX makes of them.
+    QirError lists every primitive that has no import, with its places.
+    """
+    function, model = as_function(f)
+    names, shapes, tree = _inputs(model, example_args)
+    closed, outputs = jax.make_jaxpr(
+        lambda *leaves: function(*tree_unflatten(tree, leaves)), return_shape=True
+    )(*shapes)
+    where = Locations(default=f"@{name}")
+    whole = str(Location(_line_of(model, where)))
+    parameters = tuple(
+        parameter(n, type_of_aval(v.aval), (whole,))
+        for n, v in zip(names, closed.jaxpr.invars, strict=True)
+    )
+    importer = Importer(where, array_names(f))
+    results = importer.run(closed, parameters)
+    return Module((Func(name, parameters, results, _result_names(outputs)),))
+
+
+def _inputs(model: Callable, example_args: Sequence):
+    """The names and abstract values of the inputs, and the tree that puts arguments together."""
+    arguments = _argument_names(model, len(example_args))
+    names, shapes = [], []
+    for argument, example in zip(arguments, example_args, strict=True):
+        for path, leaf in tree_flatten_with_path(example)[0]:
+            inside = path_text(path)
+            alone = inside and len(example_args) == 1
+            names.append(_word(inside if alone else f"{argument}.{inside}" if inside else argument))
+            shapes.append(_abstract(leaf, names[-1]))
+    if len(set(names)) != len(names):
+        names = [f"{n}_{i}" for i, n in enumerate(names)]
+    return names, shapes, jax.tree_util.tree_structure(example_args)
+
+
+def _abstract(leaf, name: str) -> jax.ShapeDtypeStruct:
+    try:
+        shape = tuple(int(n) for n in np.shape(leaf))
+        found = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(found))
+    except (TypeError, ValueError):
+        raise QirError(f"the example for '{name}' is a {type(leaf).__name__}",
+                       help="give an array, or a jax.ShapeDtypeStruct") from None  # fmt: skip
+
+
+def _argument_names(model: Callable, count: int) -> list[str]:
+    """What the model calls its first arguments, `x0`, `x1` .. where it does not say."""
+    try:
+        found = list(inspect.signature(model).parameters.values())
+    except (TypeError, ValueError):
+        found = []
+    names = [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return names[:count] + [f"x{i}" for i in range(len(names), count)]
+
+
+def _result_names(outputs) -> tuple[str, ...]:
+    """The keys of a dict of results, joined where it is nested; none for anything else."""
+    if not isinstance(outputs, dict) or not tree_leaves(outputs):
+        return ()
+    return tuple(_word(path_text(path)) for path, _ in tree_flatten_with_path(outputs)[0])
+
+
+def _word(name: str) -> str:
+    """A name that the text can hold."""
+    word = re.sub(r"\W+", "_", name).strip("_") or "x"
+    return word if not word[0].isdigit() else f"x{word}"
+
+
+def _line_of(model: Callable, where: Locations) -> str:
+    """The line that defines the model."""
+    try:
+        code = inspect.unwrap(model).__code__
+    except AttributeError:
+        return where.default
+    return f"{where.short(code.co_filename)}:{code.co_firstlineno}"
