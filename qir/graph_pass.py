@@ -59,7 +59,12 @@ class GraphPass:
         return ", ".join(parts)
 
     def __call__(self, func: Func, **keywords) -> Func:
-        return self.function(func, **keywords)
+        """Run it; a resource that a given option replaces may be left out."""
+        for name in self.needs(keywords):
+            if name not in keywords:
+                raise missing_resource(name, self.name)
+        replaced = {name: None for name in self.replaced_by if name not in keywords}
+        return self.function(func, **replaced, **keywords)
 
     def checked_options(self, given: Mapping[str, object]) -> dict[str, object]:
         """The options in their kinds; Declined says which one is unknown, missing or wrong."""
@@ -88,10 +93,11 @@ class GraphPass:
 
     def needs(self, options: Mapping[str, object]) -> list[str]:
         """The resources it cannot do without, under these options."""
+        given = {n for n, option in self.replaced_by.items() if options.get(option) is not None}
         return [
             name
             for name, (kind, default) in self.resources.items()
-            if default is inspect.Parameter.empty and self.replaced_by.get(name) not in options
+            if default is inspect.Parameter.empty and name not in given
         ]
 
 

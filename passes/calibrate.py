@@ -1,0 +1,170 @@
+"""Run sample data through a graph and find the range of every observed value.
+
+What is kept of a value is its statistics (`qir.observers`), whose size does not depend on the
+amount of data. They can be saved, edited, loaded and solved again by another method.
+"""
+
+import warnings
+from typing import Literal
+
+import numpy as np
+
+from qir import observers, segments
+from qir.errors import QirError, suggestion
+from qir.evaluate import evaluate, evaluate_op
+from qir.graph_pass import Run, Samples, graph_pass
+from qir.ir import Func, Op, kept, place_of, transform
+from qir.observers import Statistics
+from qir.samples import Batch, batches
+
+from ..dialects import quant
+
+Method = Literal["minmax", "ema", "percentile", "entropy", "mse"]
+
+
+@graph_pass("observed -> calibrated", samples="stats")
+def calibrate(
+    func: Func,
+    *,
+    method: Method | None = None,
+    keep: float | None = None,
+    stats: str | None = None,
+    save_stats: str | None = None,
+    samples: Samples,
+    run: Run = evaluate,
+) -> Func:
+    """Find the range of every observed value, from sample data or from saved statistics.
+
+    method: how, for all values; none leaves it to each observer, and `minmax` to those that do not
+    say. keep: the part of the elements that `percentile` keeps, 0.9999 if not given. stats: a file
+    of statistics to use instead of samples. save_stats: a file to write the statistics to. The
+    traced batch cuts the data: each batch of it is one sample of the moving averages of `ema`.
+    """
+    observed = _observed(func)
+    methods = {name: method or op.attributes["method"] or "minmax" for name, op in observed.items()}
+    if keep is not None and observed and "percentile" not in methods.values():
+        raise QirError("keep is an option of method=percentile, which no observer uses",
+                       help=f"in use: {', '.join(sorted(set(methods.values())))}")  # fmt: skip
+    if stats is not None:
+        found = _loaded(stats, observed)
+    else:
+        found = _gathered(func, observed, samples, run) if observed else {}
+    if save_stats is not None:
+        observers.save(save_stats, found)
+    options = {"percentile": {} if keep is None else {"keep": keep}}
+    ranges = {
+        op: _range(name, found[name], methods[name], options.get(methods[name], {}))
+        for name, op in observed.items()
+    }
+
+    def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        if op not in ranges:
+            return kept(op, operands)
+        lo, hi = ranges[op]
+        name = op.attributes["name"]
+        return quant.stats(*operands, name=name, lo=lo, hi=hi, location=op.location)
+
+    return transform(func, change) if observed else func
+
+
+def _observed(func: Func) -> dict[str, Op]:
+    """The observers of a function by name."""
+    found: dict[str, Op] = {}
+    for op in func.ops:
+        if op.kind != quant.observe.name:
+            continue
+        name = op.attributes["name"]
+        if name in found:
+            raise QirError(f"two observers are called '{name}'", at=place_of(op),
+                           help="statistics are kept by name, so names are unique")  # fmt: skip
+        found[name] = op
+    return found
+
+
+def _range(name: str, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
+    """The solved range, both ends f32."""
+    try:
+        lo, hi = observers.solve(stats, method, **options)
+    except QirError as error:
+        raise QirError(f"the range of '{name}': {error.message}", help=error.help) from None
+    return float(np.float32(lo)) + 0.0, float(np.float32(hi)) + 0.0
+
+
+def _loaded(path: str, observed: dict[str, Op]) -> dict[str, Statistics]:
+    """The statistics of a file; every observer must be among them, others are only reported."""
+    found = observers.load(path)
+    unused = sorted(found.keys() - observed.keys())
+    missing = [name for name in observed if name not in found]
+    if missing:
+        shown = ", ".join(f"'{name}'" for name in missing[:8])
+        more = f" and {len(missing) - 8} more" if len(missing) > 8 else ""
+        raise QirError(f"there are no statistics of {shown}{more}", at=path,
+                       help=f"{suggestion(missing[0], unused or found)}; gather them anew from "
+                            "samples, or rename them in the file")  # fmt: skip
+    if unused:
+        shown = ", ".join(f"'{name}'" for name in unused[:8])
+        more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
+        warnings.warn(f"{path}: nobody observes {shown}{more}", stacklevel=2)
+    return {name: found[name] for name in observed}
+
+
+def _gathered(func: Func, observed: dict[str, Op], samples, run) -> dict[str, Statistics]:
+    """The statistics of all observed values over all samples."""
+    names = list(observed)
+    found = dict.fromkeys(names, observers.empty())
+    plans: dict[Func, tuple[segments.Segments, dict[Op, list[str]]]] = {}
+    for batch in batches(func, samples):
+        if batch.func not in plans:
+            plans[batch.func] = _plan(batch.func)
+        plan, named = plans[batch.func]
+        for value, array in segments.run(plan, batch.arrays, run):
+            for name in named[value]:
+                try:
+                    found[name] = observers.update(found[name], array)
+                except QirError as error:
+                    raise _blamed(plan.func, value, batch, f"{error.message}") from None
+    return found
+
+
+def _plan(func: Func) -> tuple[segments.Segments, dict[Op, list[str]]]:
+    """The function that gives all observed values, cut in pieces, and the names of each value."""
+    bare: dict[Op, Op] = {}
+    named: dict[Op, list[str]] = {}
+    for op in func.ops:
+        bare[op] = kept(op, tuple(bare[o] for o in op.operands))
+        if op.kind == quant.observe.name:
+            bare[op] = bare[op.operands[0]]
+            named.setdefault(bare[op], []).append(op.attributes["name"])
+    return segments.cut(Func(func.name, func.parameters, tuple(named))), named
+
+
+def _blamed(func: Func, value: Op, batch: Batch, found: str) -> QirError:
+    """The error for a value that is not finite, at the op where that began."""
+    first, bad = _first_bad(func.with_results((value,)), batch) or (value, None)
+    if bad is not None:
+        found = f"holds {bad[1]} at index {list(bad[0])}"
+    return QirError(f"sample {batch.sample}: the result of {first.kind} {found}",
+                    at=place_of(first) or place_of(value),
+                    help="calibration needs finite values; was the model trained, and is the "
+                         "sample prepared as in training?")  # fmt: skip
+
+
+def _first_bad(func: Func, batch: Batch):
+    """The first op whose result has NaN, or if none has, infinity; and where. By the reference."""
+    values = dict(zip(func.parameters, batch.arrays, strict=True))
+    left = dict(func.uses)
+    infinite = None
+    for op in func.ops:
+        if op.kind != "parameter":
+            values[op] = evaluate_op(op, [values[o] for o in op.operands])
+        for operand in op.operands:
+            left[operand] -= 1
+            if left[operand] == 0:
+                del values[operand]
+        if op.is_const or not isinstance(values[op], np.ndarray):
+            continue
+        bad = observers.first_bad(values[op])
+        if bad is not None and np.isnan(bad[1]):
+            return op, bad
+        infinite = infinite or (bad and (op, bad))
+    return infinite

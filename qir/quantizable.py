@@ -1,0 +1,103 @@
+"""Which ops of a graph take part in quantization, and in which roles, once their graph is seen.
+
+An op's own roles (`qir.roles`) speak of one node. Here they meet its surroundings: a chain of
+pointwise ops over one value becomes one table, so what lies inside it has no grid; a layer whose
+weight is computed, or an op that was not selected, stays in float.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from .ir import OPS, Func, Op
+from .rewrite import selected
+from .roles import FLOAT, FOLDED, FREE, INDEX, Role, Roles
+from .types import TupleType, Type
+
+_QUANTIZABLE = frozenset(("free", "same", "fixed", "weight", "bias"))
+_OF_OPERANDS = frozenset(("free", "same", "weight", "bias", "folded", "index", "bool"))
+_CONSTANT = frozenset(("weight", "bias", "folded"))
+
+
+def is_real(type: Type | TupleType) -> bool:
+    """Whether values of this type can be quantized: f32 tensors."""
+    return isinstance(type, Type) and type.dtype.name == "f32"
+
+
+def takes_part(role: Role) -> bool:
+    """Whether what has this role stands on a grid."""
+    return role.kind in _QUANTIZABLE
+
+
+def chains(func: Func) -> dict[Op, Op]:
+    """For each op that is a pointwise function of one f32 value and of single numbers: that value.
+
+    Such ops and all between them and the value are one table of its stored values. An op whose
+    operand is itself in a chain looks through it, so that a whole expression has one source.
+    """
+    found: dict[Op, Op] = {}
+    for op in func.ops:
+        if op.kind in OPS and OPS[op.kind].pointwise and selected(op):
+            source = _source(op, found)
+            if source is not None:
+                found[op] = source
+    return found
+
+
+def _source(op: Op, found: Mapping[Op, Op]) -> Op | None:
+    read = {found.get(o, o) for o in op.operands if not o.is_const}
+    if len(read) != 1 or any(o.type.size != 1 for o in op.operands if o.is_const):
+        return None
+    (source,) = read
+    return source if is_real(source.type) and op.shape == source.shape else None
+
+
+def inside_chain(op: Op, operand: Op, chained: Mapping[Op, Op]) -> bool:
+    """Whether an op reads an operand as a part of its own chain: as it is, never rounded."""
+    return op in chained and operand in chained
+
+
+def roles_in(op: Op, chained: Mapping[Op, Op]) -> Roles:
+    """The roles of a node's operands and results in its graph.
+
+    Where any of them keeps it in float, all are `float`. In a chain constants are `folded` and
+    the result is free, unless it is fixed. What is no f32 tensor is an `index`.
+    """
+    roles = op.definition.roles(op)
+    results = op.type.items if isinstance(op.type, TupleType) else (op.type,)
+    result = roles.result if any(map(is_real, results)) else INDEX
+    if op in chained:
+        operands = tuple(_in_chain(o) for o in op.operands)
+        return Roles(operands, result if result.kind in ("fixed", "index") else FREE)
+    slots = zip(op.operands, roles.operands, strict=True)
+    parts = [role if is_real(o.type) else INDEX for o, role in slots]
+    if result.kind == "index":  # what only compares needs no grid shared with a result
+        parts = [FREE if part.kind == "same" else part for part in parts]
+    if _stays_float(op, parts, result):
+        return Roles((FLOAT,) * len(op.operands), FLOAT)
+    return Roles(tuple(parts), result)
+
+
+def _in_chain(operand: Op) -> Role:
+    if operand.is_const:
+        return FOLDED
+    return FREE if is_real(operand.type) else INDEX
+
+
+def _stays_float(op: Op, operands: list[Role], result: Role) -> bool:
+    if not selected(op) or result.kind not in ("free", "same", "fixed", "index"):
+        return True
+    if not any(takes_part(role) for role in operands):
+        return True
+    return any(not _fits(op, o, role) for o, role in zip(op.operands, operands, strict=True))
+
+
+def _fits(op: Op, operand: Op, role: Role) -> bool:
+    """Whether an operand can play a role: weights are constants, numbers on a grid are finite."""
+    if role.kind not in _OF_OPERANDS or role.kind in _CONSTANT and not operand.is_const:
+        return False
+    if not operand.is_const or role.kind not in ("free", "same"):
+        return True
+    # A grid holds the nearest number to infinity, which is as good in a maximum.
+    limited = role.kind == "same" and not op.definition.moves
+    return limited or bool(np.isfinite(operand.value).all())
