@@ -132,8 +132,10 @@ class _Sweep:
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
+        self.limit = GENERATIONS
 
     def run(self, func: Func) -> tuple[Func, set[str]]:
+        self.limit = GENERATIONS + len(func.ops)  # an op may rightly be hoisted over all others
         new: dict[Op, Op] = {}
         for op in func.ops:
             node = self.moved(op, kept(op, tuple(new[o] for o in op.operands)))
@@ -209,7 +211,7 @@ class _Sweep:
         if built.type != node.type:
             raise QirError(f"rule {each.name} would change a type: {node.type} became {built.type}",
                            at=place_of(node))  # fmt: skip
-        if self.parent.get(node, ("", node, 0))[2] >= GENERATIONS:
+        if self.parent.get(node, ("", node, 0))[2] >= self.limit:
             raise QirError(f"rules undo each other without end at {node.kind}: "
                            f"{', '.join(self.cycle(node))}", at=place_of(node))  # fmt: skip
 
