@@ -11,7 +11,7 @@ TESTS ?= tests
 .PHONY: demo test lint clean
 
 demo: $(READY)
-	$(RUN) examples/digits/demo.py
+	$(RUN) -m examples.digits.demo
 
 test: $(READY)
 	$(RUN) -m pytest -n $(WORKERS) $(PYTEST) $(TESTS)
