@@ -1,7 +1,8 @@
 """Softmax and norms in 32-bit integer arithmetic; exponentials and roots of constants are tables.
 
 Error bounds against the real function, in steps of the result: softmax 0.5 + 2**-7; norms 0.5 plus
-|gamma| / (scale of the result) * (2**-11 + z * 2**-13) for a normalized value z.
+|gamma| / (scale of the result) * (2**-11 + sqrt(length) * 2**-14 + z * 2**-13) for a normalized
+value z.
 """
 
 import numpy as np
@@ -55,7 +56,7 @@ def layer_norm(x: Type, gamma: Type, beta: Type, *, to: Element, rescale: Rescal
                epsilon: int, clamp: Ints | None = None) -> Type:  # fmt: skip
     """Layer norm over the last axis: gamma * z + beta rescaled, z in 10 fractional bits.
 
-    gamma, beta: i32, one an element of the axis. epsilon: in units of scale**2 / (row length).
+    gamma, beta: i32, one an element of the axis. epsilon: in units of scale**2 / length / 2**16.
     """
     _norm(x, (gamma, beta), to, rescale, epsilon, clamp)
     return to[x.shape]
@@ -69,9 +70,8 @@ def _(op, x, gamma, beta):
     whole = (2 * total + length) // (2 * length)
     rest = total - whole * length  # the mean is whole + rest / length, rest at most length / 2
     q = q - whole
-    square = (q * q).sum(-1, np.int32, keepdims=True) + op.attributes["epsilon"]
-    e = headroom(square)
-    spread = (square << (2 * e)) - _shifted_quotient(rest * rest, length, 2 * e)
+    square, e = _square(q, op.attributes["epsilon"])
+    spread = square - _shifted_quotient(rest * rest, length, 2 * e)
     deviation = (q << e) - ((rest << (e + 1)) + length) // (2 * length)
     return finished(op, _normalized(deviation, spread) * gamma + beta)
 
@@ -87,9 +87,8 @@ def rms_norm(x: Type, gamma: Type, *, to: Element, rescale: Rescale, epsilon: in
 @rms_norm.means
 def _(op, x, gamma):
     q = centred(op, 0, x)
-    square = (q * q).sum(-1, np.int32, keepdims=True) + op.attributes["epsilon"]
-    e = headroom(square)
-    return finished(op, _normalized(q << e, square << (2 * e)) * gamma)
+    square, e = _square(q, op.attributes["epsilon"])
+    return finished(op, _normalized(q << e, square) * gamma)
 
 
 def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) -> None:
@@ -99,7 +98,7 @@ def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) ->
     for part in parts:
         require(part.dtype.name == "i32" and part.shape == x.shape[-1:],
                 f"expected i32[{x.shape[-1]}], found {part}")  # fmt: skip
-    require(0 <= epsilon < 2**29, f"epsilon {epsilon} is outside [0, 2**29)")
+    require(0 <= epsilon < 2**45, f"epsilon {epsilon} is outside [0, 2**45)")
     is_rescale(rescale, 1)
     is_clamp(clamp, to)
 
@@ -110,17 +109,23 @@ def root_factor(length: int) -> tuple[int, int]:
     return int(np.floor(np.sqrt(length) * 2.0 ** (15 - exponent) + 0.5)), exponent
 
 
-def headroom(square: np.ndarray) -> np.ndarray:
-    """The e for which square * 4**e lies in [2**28, 2**30); a row of zeros gets 14."""
-    return (30 - np.frexp(np.maximum(square, 1).astype(np.float64))[1]) // 2
+def _square(q: np.ndarray, epsilon: int):
+    """The sum of squares plus epsilon, times 4**e, and e, for which it lies in [2**28, 2**30)."""
+    square = (q * q).sum(-1, np.int32, keepdims=True) + (epsilon >> 16)
+    e = (30 - np.frexp(np.maximum(square, 1).astype(np.float64))[1]) // 2
+    return (square << (2 * e)) + _shifted_fraction(epsilon & 0xFFFF, 2 * e), e
+
+
+def _shifted_fraction(fraction, shift: np.ndarray) -> np.ndarray:
+    """16 fractional bits shifted left."""
+    return (fraction << np.maximum(shift - 16, 0)) >> np.maximum(16 - shift, 0)
 
 
 def _shifted_quotient(dividend: np.ndarray, divisor: np.int32, shift: np.ndarray) -> np.ndarray:
     """`(dividend / divisor) << shift` to 16 fractional bits of the quotient, without overflow."""
     whole = dividend // divisor
     fraction = ((dividend - whole * divisor) << 16) // divisor
-    left, right = np.maximum(shift - 16, 0), np.maximum(16 - shift, 0)
-    return (whole << shift) + ((fraction << left) >> right)
+    return (whole << shift) + _shifted_fraction(fraction, shift)
 
 
 def _normalized(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -186,4 +191,5 @@ def _fixed(values: np.ndarray, unit: float):
 
 def _epsilon(op, x) -> int:
     length, scale = x.shape[-1], np.float64(x.type.scale)
-    return int(min(np.floor(op.attributes["epsilon"] * length / scale**2 + 0.5), 2**29 - 1))
+    steps = op.attributes["epsilon"] * length / scale**2 * 2.0**16
+    return int(min(np.floor(steps + 0.5), 2**45 - 1))
