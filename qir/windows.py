@@ -116,13 +116,15 @@ def depthwise_conv2d(x, w, strides, pads, dilation=None, pad_value=0, accumulato
 def transposed_conv2d(x, w, strides, pads, accumulator=None):
     """The gradient of a convolution: `x[N,H,W,C]` by `w[KH,KW,C,O]` as [N,OH,OW,O].
 
-    Input (i, j) adds x[i, j] @ w[k, l] to output (i * stride + k, j * stride + l) of the full result
-    of (H - 1) * stride + KH rows; `pads` are cropped off it (negative ones append zeros).
+    Input (i, j) adds x[i, j] @ w[k, l] to output (i * stride + k, j * stride + l) of the full
+    result of (H - 1) * stride + KH rows; `pads` are cropped off it (negative ones append zeros).
     """
     window, outputs, spatial = w.shape[:-2], w.shape[-1], x.shape[1:-1]
     work, result = _arithmetic(x, w, 0, accumulator)
     full = tuple((n - 1) * s + k for n, s, k in zip(spatial, strides, window, strict=True))
-    extent = tuple(max(f, n * s + k - 1) for f, n, s, k in zip(full, spatial, strides, window))
+    extent = tuple(
+        max(f, n * s + k - 1) for f, n, s, k in zip(full, spatial, strides, window, strict=True)
+    )
     y = np.zeros((x.shape[0], *extent, outputs), result)
     flat = x.astype(work, copy=False).reshape(-1, x.shape[-1])
     for tap in np.ndindex(*window):

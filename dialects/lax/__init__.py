@@ -1,10 +1,27 @@
 """The lax dialect: what traces contain, one op a JAX primitive."""
 
-from .binary import add, and_, atan2, clamp, div, eq, ge, gt, le, lt, mul, ne, or_, rem, select
+from .binary import (
+    add,
+    and_,
+    atan2,
+    clamp,
+    div,
+    eq,
+    ge,
+    gt,
+    le,
+    lt,
+    mul,
+    ne,
+    or_,
+    rem,
+    select,
+    sub,
+    xor,
+)
 from .binary import max_ as max
 from .binary import min_ as min
 from .binary import pow_ as pow
-from .binary import sub, xor
 from .contractions import (
     conv_general_dilated,
     dot_general,
@@ -68,3 +85,16 @@ from .unary import (
     tanh,
 )
 from .unary import round_ as round
+
+__all__ = [
+    "abs", "acos", "acosh", "add", "and_", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
+    "atanh", "broadcast", "cbrt", "ceil", "clamp", "concatenate", "conv_general_dilated", "convert",
+    "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "div", "dot_general", "dynamic_slice",
+    "dynamic_update_slice", "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "gather", "ge",
+    "gt", "integer_pow", "is_finite", "lax", "le", "limits", "log", "log1p", "logistic", "lt",
+    "max", "min", "mul", "ne", "neg", "not_", "or_", "pad", "pow", "reduce_and", "reduce_max",
+    "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_window_max",
+    "reduce_window_min", "reduce_window_sum", "rem", "reshape", "reverse", "round", "rsqrt",
+    "select", "sign", "sin", "sinh", "slice", "sort", "split", "sqrt", "square", "sub", "take",
+    "tan", "tanh", "top_k", "transpose", "xor",
+]  # fmt: skip

@@ -95,8 +95,10 @@ ge = _comparison("ge", np.greater_equal, "Whether a is at least b.")
 def pow_(a: Type, b: Type) -> Type:
     """a to the power of b; a float may be raised to integer powers."""
     plain(a, b)
-    require(a.element == b.element or (a.is_float and b.dtype.kind == "int"),
-            f"takes two operands of one type, or a float and an integer, found {a} and {b}")  # fmt: skip
+    require(
+        a.element == b.element or (a.is_float and b.dtype.kind == "int"),
+        f"takes two operands of one type, or a float and an integer, found {a} and {b}",
+    )
     return a.with_shape(broadcast(a.shape, b.shape))
 
 

@@ -12,8 +12,16 @@ from .dialect import alike, lax, per_axis, plain, wide
 
 
 @lax.op(grid=free())
-def dot_general(a: Type, b: Type, *, contract_a: Ints = (), contract_b: Ints = (),
-                batch_a: Ints = (), batch_b: Ints = (), to: Element | None = None) -> Type:  # fmt: skip
+def dot_general(
+    a: Type,
+    b: Type,
+    *,
+    contract_a: Ints = (),
+    contract_b: Ints = (),
+    batch_a: Ints = (),
+    batch_b: Ints = (),
+    to: Element | None = None,
+) -> Type:
     """Sum of products over the contracted axes, for each index of the batch axes.
 
     The result's axes are the batch axes, the rest of a, the rest of b. to: its element type, that
@@ -67,17 +75,25 @@ def conv_general_dilated(
     plain(x, w)
     alike(x, w)
     spatial = x.rank - 2
-    for name, values in (("strides", strides), ("lhs_dilation", lhs_dilation),
-                         ("rhs_dilation", rhs_dilation), ("half of padding", padding[::2])):  # fmt: skip
+    for name, values in (
+        ("strides", strides),
+        ("lhs_dilation", lhs_dilation),
+        ("rhs_dilation", rhs_dilation),
+        ("half of padding", padding[::2]),
+    ):
         require(values is None or len(values) == spatial,
                 f"{name} needs {spatial} integers, found {list(values or ())}")  # fmt: skip
     image = [x.shape[i] for i in lhs_spec]
     outputs, inner, *window = (w.shape[i] for i in rhs_spec)
     require(len(rhs_spec) == x.rank, f"{w} is no filter for {x}")
-    require(image[1] == inner * groups,
-            f"the input has {image[1]} channels, the filter takes {inner} in {groups} groups")  # fmt: skip
-    require(outputs % groups == 0 and outputs % batch_groups == 0 and image[0] % batch_groups == 0,
-            f"{outputs} output channels in {groups} groups, {batch_groups} of the batch")  # fmt: skip
+    require(
+        image[1] == inner * groups,
+        f"the input has {image[1]} channels, the filter takes {inner} in {groups} groups",
+    )
+    require(
+        outputs % groups == 0 and outputs % batch_groups == 0 and image[0] % batch_groups == 0,
+        f"{outputs} output channels in {groups} groups, {batch_groups} of the batch",
+    )
     ones = (1,) * spatial
     grown = [(n - 1) * d + 1 for n, d in zip(image[2:], lhs_dilation or ones, strict=True)]
     axes = zip(grown, window, strides, _pads(padding), rhs_dilation or ones, strict=True)
@@ -112,8 +128,15 @@ def _(op, x, w):
 def _reduce_window(name: str, combine, doc: str, extremum: str | None):
     """An op that combines the elements of each window; extremum: where it starts, `lo` or `hi`."""
 
-    def typing(x: Type, *, window: Ints, strides: Ints, padding: Ints,
-               base_dilation: Ints | None = None, window_dilation: Ints | None = None) -> Type:  # fmt: skip
+    def typing(
+        x: Type,
+        *,
+        window: Ints,
+        strides: Ints,
+        padding: Ints,
+        base_dilation: Ints | None = None,
+        window_dilation: Ints | None = None,
+    ) -> Type:
         if extremum is None:
             plain(x)
         per_axis(x, window=window, strides=strides, base_dilation=base_dilation,

@@ -18,8 +18,10 @@ def plain(*types: Type) -> None:
 def alike(*types: Type) -> None:
     """All operands are of one storage and grid."""
     for x in types[1:]:
-        require(x.element == types[0].element,
-                f"operands must be of one element type, found {types[0].element} and {x.element}")  # fmt: skip
+        require(
+            x.element == types[0].element,
+            f"operands must be of one element type, found {types[0].element} and {x.element}",
+        )
 
 
 def movable(x: Type) -> None:
@@ -36,8 +38,10 @@ def axis_of(x: Type, axis: int) -> int:
 def per_axis(x: Type, **lists) -> None:
     """Attributes that need one integer for each axis; None (the default) is always right."""
     for name, values in lists.items():
-        require(values is None or len(values) == x.rank,
-                f"'{name}' needs {x.rank} integers, one an axis of {x}, found {list(values or ())}")  # fmt: skip
+        require(
+            values is None or len(values) == x.rank,
+            f"'{name}' needs {x.rank} integers, one an axis of {x}, found {list(values or ())}",
+        )
 
 
 def wide(x: np.ndarray) -> np.ndarray:

@@ -76,7 +76,8 @@ def dynamic_update_slice(x: Type, update: Type, *starts: Type) -> Type:
     alike(x, update)
     _indices(*starts)
     per_axis(x, starts=starts)
-    require(update.rank == x.rank and all(k <= n for k, n in zip(update.shape, x.shape)),
+    require(update.rank == x.rank, f"an update of {update} for {x}")
+    require(all(k <= n for k, n in zip(update.shape, x.shape, strict=True)),
             f"an update of {update} does not fit into {x}")  # fmt: skip
     return x
 
@@ -101,14 +102,18 @@ def gather(x: Type, indices: Type, *, offset_dims: Ints, collapsed_slice_dims: I
     movable(x)
     _indices(indices)
     per_axis(x, slice_sizes=slice_sizes)
-    require(indices.rank >= 1 and indices.shape[-1] == len(start_index_map),
-            f"indices {indices} hold no start for each of the axes {list(start_index_map)}")  # fmt: skip
+    require(
+        indices.rank >= 1 and indices.shape[-1] == len(start_index_map),
+        f"indices {indices} hold no start for each of the axes {list(start_index_map)}",
+    )
     require(all(0 <= k <= n for k, n in zip(slice_sizes, x.shape, strict=True)),
             f"a slice of {list(slice_sizes)} does not fit into {x}")  # fmt: skip
     gone = {*collapsed_slice_dims, *operand_batching_dims}
     offsets = [k for i, k in enumerate(slice_sizes) if i not in gone]
-    require(len(offsets) == len(offset_dims),
-            f"{len(offsets)} axes of a slice remain, 'offset_dims' has {len(offset_dims)}")  # fmt: skip
+    require(
+        len(offsets) == len(offset_dims),
+        f"{len(offsets)} axes of a slice remain, 'offset_dims' has {len(offset_dims)}",
+    )
     batch, shape = iter(indices.shape[:-1]), []
     for axis in range(indices.rank - 1 + len(offsets)):
         shape.append(offsets[offset_dims.index(axis)] if axis in offset_dims else next(batch))
@@ -121,7 +126,8 @@ def _(op, x, indices):
     out, sizes = op.type.shape, a["slice_sizes"]
     batch_axes = [i for i in range(len(out)) if i not in a["offset_dims"]]
     gone = {*a["collapsed_slice_dims"], *a["operand_batching_dims"]}
-    offset_axes = dict(zip((i for i in range(x.ndim) if i not in gone), a["offset_dims"]))
+    kept = (i for i in range(x.ndim) if i not in gone)
+    offset_axes = dict(zip(kept, a["offset_dims"], strict=True))
     inside, places = np.ones((), bool), []
     for axis, n in enumerate(x.shape):
         place = np.zeros((), np.int64)

@@ -54,8 +54,10 @@ def broadcast(x: Type, *, shape: Ints, axes: Ints) -> Type:
     An extent of -1 is that of the axis of x that lands there.
     """
     movable(x)
-    require(len(axes) == x.rank and list(axes) == sorted(set(axes) & set(range(len(shape)))),
-            f"{list(axes)} must be {x.rank} increasing axes of a rank {len(shape)} result")  # fmt: skip
+    require(
+        len(axes) == x.rank and list(axes) == sorted(set(axes) & set(range(len(shape)))),
+        f"{list(axes)} must be {x.rank} increasing axes of a rank {len(shape)} result",
+    )
     full = list(shape)
     for n, axis in zip(x.shape, axes, strict=True):
         full[axis] = n if shape[axis] == -1 else shape[axis]
@@ -80,8 +82,10 @@ def concatenate(*xs: Type, axis: int) -> Type:
     movable(xs[0])
     axis = axis_of(xs[0], axis)
     shapes = {(*x.shape[:axis], *x.shape[axis + 1 :]) for x in xs}
-    require(len(shapes) == 1 and all(x.rank == xs[0].rank for x in xs),
-            f"operands may differ along axis {axis} alone, found {', '.join(map(str, xs))}")  # fmt: skip
+    require(
+        len(shapes) == 1 and all(x.rank == xs[0].rank for x in xs),
+        f"operands may differ along axis {axis} alone, found {', '.join(map(str, xs))}",
+    )
     shape = list(xs[0].shape)
     shape[axis] = sum(x.shape[axis] for x in xs)
     return xs[0].with_shape(shape)
@@ -93,7 +97,9 @@ def _(op, *xs):
 
 
 @lax.op(grid=same(), moves=True)
-def pad(x: Type, *, low: Ints, high: Ints, interior: Ints | None = None, value: float = 0.0) -> Type:
+def pad(
+    x: Type, *, low: Ints, high: Ints, interior: Ints | None = None, value: float = 0.0
+) -> Type:
     """`value` before, after and `interior` times between the elements along each axis.
 
     low, high: negative ones crop. value: a real number, also on a quantized storage, where 0.0
@@ -105,7 +111,10 @@ def pad(x: Type, *, low: Ints, high: Ints, interior: Ints | None = None, value: 
     require(all(n >= 0 for n in inner), f"'interior' cannot be negative, found {list(inner)}")
     sides = zip(x.shape, low, high, inner, strict=True)
     shape = [n + max(0, n - 1) * between + a + b for n, a, b, between in sides]
-    require(all(n >= 0 for n in shape), f"cropping {x} by {list(low)} and {list(high)} leaves less than nothing")  # noqa: E501
+    require(
+        all(n >= 0 for n in shape),
+        f"cropping {x} by {list(low)} and {list(high)} leaves less than nothing",
+    )
     return x.with_shape(shape)
 
 
@@ -161,11 +170,11 @@ def split(x: Type, *, sizes: Ints, axis: int) -> TupleType:
     """Consecutive parts of these sizes along an axis, one result each."""
     movable(x)
     axis = axis_of(x, axis)
-    require(sizes and all(n >= 0 for n in sizes) and sum(sizes) == x.shape[axis],
-            f"parts of {list(sizes)} do not make up the {x.shape[axis]} of {x} along {axis}")  # fmt: skip
-    return TupleType(
-        tuple(x.with_shape((*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in sizes)
+    require(
+        sizes and all(n >= 0 for n in sizes) and sum(sizes) == x.shape[axis],
+        f"parts of {list(sizes)} do not make up the {x.shape[axis]} of {x} along {axis}",
     )
+    return TupleType(tuple(x.with_shape((*x.shape[:axis], n, *x.shape[axis + 1 :])) for n in sizes))
 
 
 @split.means

@@ -4,14 +4,17 @@ import numpy as np
 
 from qir.attributes import Ints
 from qir.errors import require
-from qir.roles import INDEX, SAME, RoleTable, Roles, free, keeps_float, no_part, same
+from qir.roles import INDEX, SAME, Roles, RoleTable, free, keeps_float, no_part, same
 from qir.shapes import reduced
-from qir.types import Element, TupleType, Type, dtype, tensor
+from qir.types import DTYPES, Element, TupleType, Type, tensor
 
-from .dialect import alike, axis_of, lax, plain, wide
+from .dialect import axis_of, lax, plain, wide
+
+_INDEX = Element(DTYPES["i32"])
+_FREE = free()
 
 
-def _reduction(name: str, compute, doc: str, kinds=("float", "int"), grid: RoleTable = free()):
+def _reduction(name: str, compute, doc: str, kinds=("float", "int"), grid: RoleTable = _FREE):
     """An op `name(x, axes=)` on plain numbers of these kinds."""
 
     def typing(x: Type, *, axes: Ints) -> Type:
@@ -58,7 +61,7 @@ reduce_min = _extremum("reduce_min", np.min, "Least element over axes, which van
 def _place(name: str, compute, doc: str):
     """An op `name(x, axis=, to=)` that gives the index of an element."""
 
-    def typing(x: Type, *, axis: int, to: Element = Element(dtype("i32"))) -> Type:
+    def typing(x: Type, *, axis: int, to: Element = _INDEX) -> Type:
         require(x.grid is None or x.grid.per_tensor, f"compares values of one scale, found {x}")
         axis = axis_of(x, axis)
         require(x.shape[axis] > 0, f"an empty axis of {x} has no extremum")

@@ -81,8 +81,10 @@ def _(op, x):
 def integer_pow(x: Type, *, y: int) -> Type:
     """x to the power of the integer y."""
     plain(x)
-    require(x.is_float or (x.dtype.kind == "int" and y >= 0),
-            f"takes floats, or integers to a power of at least 0, found {x} to the power {y}")  # fmt: skip
+    require(
+        x.is_float or (x.dtype.kind == "int" and y >= 0),
+        f"takes floats, or integers to a power of at least 0, found {x} to the power {y}",
+    )
     return x
 
 

@@ -1,4 +1,4 @@
-"""The JAX frontend: functions and Flax models, traced to jaxprs and imported primitive by primitive."""
+"""The JAX frontend: functions and Flax models, traced and imported primitive by primitive."""
 
 from .trace import trace
 

@@ -19,8 +19,10 @@ def dot_general(equation, a, b):
 @imports("conv_general_dilated")
 def conv_general_dilated(equation, x, w):
     p = equation.params
-    require(type_of_aval(equation.outvars[0].aval).element == x.type.element,
-            f"a convolution of {x.type.element} with another result type is not imported")  # fmt: skip
+    require(
+        type_of_aval(equation.outvars[0].aval).element == x.type.element,
+        f"a convolution of {x.type.element} with another result type is not imported",
+    )
     low, high = zip(*p["padding"], strict=True) if p["padding"] else ((), ())
     specs = p["dimension_numbers"]
     return lax.conv_general_dilated(

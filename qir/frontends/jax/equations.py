@@ -248,5 +248,7 @@ def _not_imported(problems: dict[tuple[str, str | None], list[str]]) -> QirError
     count = len({primitive for primitive, _ in problems})
     what = "1 JAX primitive is" if count == 1 else f"{count} JAX primitives are"
     first = next(iter(problems))[0]
-    return QirError(f"{what} not imported:\n" + "\n".join(lines),
-                    help=f'declare @imports("{first}") in a file of qir/frontends/jax/')  # fmt: skip
+    return QirError(
+        f"{what} not imported:\n" + "\n".join(lines),
+        help=f'declare @imports("{first}") in a file of qir/frontends/jax/',
+    )

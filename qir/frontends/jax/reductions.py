@@ -1,6 +1,7 @@
 """Imports of primitives that combine elements along axes."""
 
 import numpy as np
+
 from qir.dialects import lax
 
 from ...errors import require
