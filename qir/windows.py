@@ -36,6 +36,14 @@ def explicit_padding(padding, size, kernel, strides, dilation) -> Pads:
     return tuple(pads)
 
 
+def shortest_padding(pads: Pads, size, kernel, strides, dilation):
+    """`valid` or `same` where these explicit pads are what it means, else the pads themselves."""
+    for name in ("valid", "same"):
+        if explicit_padding(name, size, kernel, strides, dilation) == tuple(pads):
+            return name
+    return tuple(pads)
+
+
 def padded(x: np.ndarray, pads: Pads, value=0) -> np.ndarray:
     """`x[N, *spatial, C]` with its spatial axes padded by `value`; a negative pad crops."""
     if not any(any(pair) for pair in pads):
