@@ -1,0 +1,173 @@
+"""Activation functions, as JAX and its users spell them."""
+
+import math
+
+from qir.errors import require
+from qir.pattern import C, Pattern, V, either
+from qir.rewrite import rule
+
+from ...dialects import lax, nn
+from .build import is_number, number
+
+
+@rule(either(lax.tanh, lax.logistic)(V.x) @ "op")
+def activation_of_one_primitive(op, x):
+    """tanh and the logistic function are primitives."""
+    return {"lax.tanh": nn.tanh, "lax.logistic": nn.sigmoid}[op.kind](x)
+
+
+@rule(either(lax.max, nn.maximum)(V.x, C.zero) @ "op")
+def maximum_with_zero_is_relu(op, x, zero):
+    """relu is max(x, 0)."""
+    require(x.type == op.type and x.type.is_float, f"{x.type} and a constant give {op.type}")
+    is_number(zero, 0.0)
+    return nn.relu(x)
+
+
+@rule(
+    either(lax.min, nn.minimum)(nn.relu(V.x), C.six) @ "op",
+    nn.relu(either(lax.min, nn.minimum)(V.x, C.six)) @ "op",
+)
+def relu_to_six_is_relu6(op, x, six):
+    """relu6 is min(relu(x), 6), or relu(min(x, 6))."""
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    is_number(six, 6.0)
+    return nn.relu6(x)
+
+
+@rule(nn.div(C.one, nn.add(lax.exp(lax.neg(V.x)), C.also_one)) @ "op")
+def logistic_quotient_is_sigmoid(op, one, x, also_one):
+    """sigmoid is 1 / (1 + exp(-x))."""
+    is_number(one, 1.0)
+    is_number(also_one, 1.0)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.sigmoid(x)
+
+
+@rule(nn.mul(V.x, nn.sigmoid(V.x), clamp=None))
+def gated_by_sigmoid_is_silu(x):
+    """silu is x * sigmoid(x)."""
+    return nn.silu(x)
+
+
+def _scaled_gate(gate: Pattern) -> list[Pattern]:
+    """x times a gate of x times a constant, in any order."""
+    return [
+        nn.mul(nn.mul(V.x, C.factor), gate, clamp=None) @ "op",
+        nn.mul(V.x, nn.mul(gate, C.factor), clamp=None) @ "op",
+        nn.mul(nn.mul(V.x, gate), C.factor, clamp=None) @ "op",
+    ]
+
+
+@rule(*_scaled_gate(nn.relu6(nn.add(V.x, C.three))))
+def gated_by_relu6_is_hard_swish(op, x, three, factor):
+    """hard_swish is x * relu6(x + 3) / 6."""
+    is_number(three, 3.0)
+    is_number(factor, 1 / 6)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.hard_swish(x)
+
+
+@rule(*_scaled_gate(nn.add(lax.erf(nn.mul(V.x, C.root)), C.one)))
+def gated_by_erf_is_gelu(op, x, root, one, factor):
+    """gelu is x * (1 + erf(x / sqrt(2))) / 2."""
+    is_number(root, math.sqrt(0.5))
+    is_number(one, 1.0)
+    is_number(factor, 0.5)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.gelu(x, approximate=False)
+
+
+@rule(*_scaled_gate(lax.erfc(nn.mul(lax.neg(V.x), C.root))))
+def gated_by_erfc_is_gelu(op, x, root, factor):
+    """gelu is x * erfc(-x / sqrt(2)) / 2."""
+    is_number(root, math.sqrt(0.5))
+    is_number(factor, 0.5)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.gelu(x, approximate=False)
+
+
+def _tanh_gate(cube: Pattern) -> Pattern:
+    inside = nn.mul(nn.add(nn.mul(cube, C.third), V.x), C.root)
+    return nn.add(nn.tanh(inside), C.one)
+
+
+@rule(
+    *_scaled_gate(_tanh_gate(lax.integer_pow(V.x, y=3))),
+    *_scaled_gate(_tanh_gate(nn.mul(nn.mul(V.x, V.x), V.x))),
+)
+def gated_by_tanh_is_gelu(op, x, third, root, one, factor):
+    """The approximate gelu is x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2."""
+    is_number(third, 0.044715)
+    is_number(root, math.sqrt(2 / math.pi))
+    is_number(one, 1.0)
+    is_number(factor, 0.5)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.gelu(x, approximate=True)
+
+
+@rule(lax.select(either(lax.ge, lax.gt)(V.x, C.zero), V.x, nn.mul(V.x, C.slope)) @ "op")
+def scaled_below_zero_is_leaky_relu(op, x, zero, slope):
+    """leaky_relu is x where it is positive, slope * x elsewhere."""
+    is_number(zero, 0.0)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.leaky_relu(x, slope=number(slope))
+
+
+@rule(nn.maximum(V.x, nn.mul(V.x, C.slope, clamp=None)) @ "op")
+def maximum_with_scaled_is_leaky_relu(op, x, slope):
+    """leaky_relu is max(x, slope * x) for slopes up to one."""
+    require(0 <= number(slope) <= 1, f"a slope of {number(slope):g}")
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.leaky_relu(x, slope=number(slope))
+
+
+@rule(
+    lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(lax.select(lax.gt(V.x, C.zero), C.zero, V.x)))
+    @ "op",
+    lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(V.x)) @ "op",
+    nn.add(nn.maximum(V.x, C.zero), lax.expm1(nn.minimum(V.x, C.zero)), clamp=None) @ "op",
+    nn.add(nn.relu(V.x), lax.expm1(nn.minimum(V.x, C.zero)), clamp=None) @ "op",
+)
+def exponential_below_zero_is_elu(op, x, zero):
+    """elu is x where it is positive, exp(x) - 1 elsewhere."""
+    is_number(zero, 0.0)
+    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    return nn.elu(x)
+
+
+@rule(
+    lax.select(either(lax.gt, lax.ge)(V.x, C.k), V.x, C.k) @ "op",
+    lax.select(either(lax.lt, lax.le)(V.x, C.k), C.k, V.x) @ "op",
+)
+def greater_one_selected_is_maximum(op, x, k):
+    """The greater of a value and a constant, selected, is their maximum."""
+    require(x.type.is_float, f"{x.type} is no float")
+    return nn.maximum(x, k)
+
+
+@rule(
+    lax.select(either(lax.lt, lax.le)(V.x, C.k), V.x, C.k) @ "op",
+    lax.select(either(lax.gt, lax.ge)(V.x, C.k), C.k, V.x) @ "op",
+)
+def smaller_one_selected_is_minimum(op, x, k):
+    """The smaller of a value and a constant, selected, is their minimum."""
+    require(x.type.is_float, f"{x.type} is no float")
+    return nn.minimum(x, k)
+
+
+@rule(lax.select(either(lax.gt, lax.ge)(V.x, C.high), C.high, nn.maximum(V.x, C.low)) @ "op")
+def selected_above_is_minimum(op, x, high, low):
+    """A value cut off below and, by a selection, above lies between two constants."""
+    require((low <= high).all(), "the lower bound is above the upper one")
+    return nn.minimum(nn.maximum(x, low), high)
+
+
+RULES = (
+    activation_of_one_primitive, maximum_with_zero_is_relu, relu_to_six_is_relu6,
+    logistic_quotient_is_sigmoid, gated_by_sigmoid_is_silu, gated_by_relu6_is_hard_swish,
+    gated_by_erf_is_gelu, gated_by_erfc_is_gelu, gated_by_tanh_is_gelu,
+    scaled_below_zero_is_leaky_relu, maximum_with_scaled_is_leaky_relu,
+    exponential_below_zero_is_elu, greater_one_selected_is_maximum,
+    smaller_one_selected_is_minimum, selected_above_is_minimum,
+)  # fmt: skip

@@ -1,0 +1,77 @@
+"""Arithmetic and reductions of floats."""
+
+import numpy as np
+
+from qir.errors import require
+from qir.pattern import C, V, either
+from qir.rewrite import rule
+
+from ...dialects import lax, nn
+from .build import computes_floats, number
+
+BINARY = {
+    "lax.add": nn.add, "lax.sub": nn.sub, "lax.mul": nn.mul, "lax.div": nn.div,
+    "lax.max": nn.maximum, "lax.min": nn.minimum,
+}  # fmt: skip
+REDUCTIONS = {
+    "lax.reduce_sum": nn.sum, "lax.reduce_max": nn.reduce_max, "lax.reduce_min": nn.reduce_min,
+}  # fmt: skip
+
+
+@rule(either(lax.div, nn.div)(V.x, C.k) @ "op")
+def division_by_constant_is_multiplication(op, x, k):
+    """x / k is x * (1 / k), to the last bit or so of a float."""
+    computes_floats(op)
+    with np.errstate(all="ignore"):
+        reciprocal = (np.float64(1) / k.astype(np.float64)).astype(k.dtype)
+    usable = np.isfinite(reciprocal) & (reciprocal != 0)
+    require(usable.all(), f"a divisor in {np.unique(k)[:3]} has no reciprocal")
+    return nn.mul(x, reciprocal, clamp=op.attributes.get("clamp"))
+
+
+@rule(either(lax.add, lax.sub, lax.mul, lax.div, lax.max, lax.min)(V.a, V.b) @ "op")
+def arithmetic_of_floats(op, a, b):
+    """Arithmetic of floats is the same in both dialects."""
+    computes_floats(op)
+    return BINARY[op.kind](a, b)
+
+
+@rule(lax.clamp(V.lo, V.x, V.hi) @ "op")
+def clamp_is_minimum_and_maximum(op, lo, x, hi):
+    """A clamp is max(lo, min(x, hi))."""
+    computes_floats(op)
+    return nn.maximum(nn.minimum(x, hi), lo)
+
+
+@rule(either(lax.reduce_sum, lax.reduce_max, lax.reduce_min)(V.x) @ "op")
+def reduction_of_floats(op, x):
+    """Reductions of floats are the same in both dialects."""
+    computes_floats(op)
+    return REDUCTIONS[op.kind](x, axes=sorted(a % x.type.rank for a in op.attributes["axes"]))
+
+
+@rule(lax.reshape(
+    either(nn.mean, nn.sum, nn.reduce_max, nn.reduce_min)(V.x, keepdims=False).once() @ "reduced"
+) @ "op")  # fmt: skip
+def reshape_keeps_reduced_axes(op, reduced, x):
+    """A reshape that puts back reduced axes with extent 1 belongs to the reduction."""
+    axes = {a % x.type.rank for a in reduced.attributes["axes"]}
+    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
+    require(op.shape == kept, f"the reduction would keep {list(kept)}, not {list(op.shape)}")
+    return reduced.rebuild(keepdims=True)
+
+
+@rule(nn.mul(nn.sum(V.x) @ "total", C.k) @ "op")
+def sum_over_count_is_mean(op, total, x, k):
+    """A sum divided by the count of what is summed is the mean."""
+    count = x.type.size / max(1, total.type.size)
+    require(abs(number(k) * count - 1) < 1e-6, f"{number(k):g} is not 1/{count:g}")
+    require(op.attributes["clamp"] is None, "the product is clamped")
+    require(op.shape == total.shape, f"{total.type} broadcasts to {op.type}")
+    return nn.mean(x, axes=total.attributes["axes"], keepdims=total.attributes["keepdims"])
+
+
+RULES = (
+    division_by_constant_is_multiplication, arithmetic_of_floats, clamp_is_minimum_and_maximum,
+    reduction_of_floats, reshape_keeps_reduced_axes, sum_over_count_is_mean,
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""Values that several rules build or read: transposes, reshapes, the number a constant repeats."""
+
+import numpy as np
+
+from qir.errors import require
+from qir.ir import Op, const
+from qir.shapes import open_shape
+
+from ...dialects import lax
+
+
+def transposed(x: Op, order) -> Op:
+    """x with axis `order[i]` as axis i; nothing where that changes nothing."""
+    order = tuple(order)
+    if x.kind == "lax.transpose":
+        first = x.attributes["permutation"]
+        return transposed(x.operands[0], [first[i] for i in order])
+    if order == tuple(range(len(order))):
+        return x
+    if x.is_const:
+        return like(x, x.value.transpose(order))
+    return lax.transpose(x, permutation=order)
+
+
+def inverse(order) -> tuple[int, ...]:
+    """The order that undoes an order of axes."""
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+def reshaped(x: Op, shape) -> Op:
+    """x in another shape; nothing where it has it already."""
+    shape = tuple(shape)
+    if x.kind == "lax.reshape":
+        return reshaped(x.operands[0], shape)
+    if shape == x.shape:
+        return x
+    if x.is_const:
+        return like(x, x.value.reshape(shape))
+    return lax.reshape(x, shape=open_shape(x.shape, shape))
+
+
+def like(x: Op, value: np.ndarray) -> Op:
+    """A constant of another value with the name and place of the constant x."""
+    return const(np.ascontiguousarray(value), name=x.attributes["name"], location=x.location)
+
+
+def number(array: np.ndarray) -> float:
+    """The number a constant holds, however often; Declined where it holds several."""
+    require(array.size and (array == array.flat[0]).all(), "the constant holds several numbers")
+    return float(array.flat[0])
+
+
+def is_number(array: np.ndarray, value: float) -> None:
+    """Require a constant that holds this number alone, to the precision of f32."""
+    found = number(array)
+    near = found == value or abs(found - value) <= 1e-6 * abs(value)
+    require(near, f"the constant is {found:g}, expected {value:g}")
+
+
+def computes_floats(op: Op) -> None:
+    """Require an op whose result and operands are floats of one type, without a grid."""
+    types = [op.type, *(o.type for o in op.operands)]
+    require(op.type.is_float and all(t.element == op.type.element for t in types),
+            f"it computes {op.type} from {', '.join(str(t) for t in types[1:])}")  # fmt: skip
