@@ -19,6 +19,10 @@ from qir.windows import conv2d, depthwise_conv2d, integer_matmul, transposed_con
 xla = Dialect("xla", "int8 kernels in the shape that XLA runs fast")
 
 
+Kernel = Literal["valid", "same", "slices", "grouped", "row_windows", "space_to_depth"]
+"""How a convolution is computed; qir/targets/xla/choice.py chooses, each gives the same result."""
+
+
 def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp) -> None:
     require(x.dtype.bits <= 8 and x.grid is not None and x.grid.per_tensor,
             f"the input must be 8-bit on one grid, found {x}")  # fmt: skip
@@ -58,11 +62,10 @@ def _(op, x, w, b):
 @xla.op
 def conv(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None,
          strides: Pair = (1, 1), padding: Padding = "valid", dilation: Pair = (1, 1),
-         groups: int = 1, kernel: str = "valid") -> Type:  # fmt: skip
+         groups: int = 1, kernel: Kernel = "valid") -> Type:  # fmt: skip
     """Convolution of `x[N,H,W,C]` by `w[KH,KW,C/groups,O]`, padded with the zero point.
 
-    kernel: how it is computed, one of the names that qir/targets/xla/choice.py chooses among; the
-    result is the same for each.
+    kernel: how it is computed; the result is the same for each.
     """
     shape = shapes.conv2d(x, w, strides, padding, dilation, groups)
     _affine(x, w, b, shape[-1], to, clamp)

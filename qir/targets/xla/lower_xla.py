@@ -1,0 +1,66 @@
+"""The xla dialect onto its kernels; constant weights are packed for them here, in numpy."""
+
+import jax.numpy as jnp
+
+from ... import shapes
+from . import rescale
+from .kernels import packing
+from .kernels.convolutions import CONVOLUTIONS
+from .kernels.depthwise import conv_depthwise
+from .kernels.dot import batch_dot, dense
+from .kernels.geometry import Geometry
+from .kernels.transposed import conv_transposed
+from .table import lowers
+
+
+def epilogue(op):
+    """From accumulators to the stored values of the op's result."""
+    low, high = op.attributes["clamp"] or (op.type.lo, op.type.hi)
+    zero, to = int(op.type.zero), op.dtype.numpy
+
+    def finished(acc):
+        return rescale.requantize(op.attributes["rescale"], acc, zero, low, high).astype(to)
+
+    return finished
+
+
+def geometry(op) -> Geometry:
+    """The windows of a convolution kernel."""
+    x, w, a = op.operands[0].type, op.operands[1].type, op.attributes
+    window = tuple(w.shape[:2])
+    pads = shapes.pads_of(x, window, a["strides"], a["padding"], a["dilation"])
+    return Geometry(window, a["strides"], pads, a["dilation"], a.get("groups", 1), int(x.zero))
+
+
+@lowers("xla.dot")
+def _(op, x, w, b):
+    return dense(x, w, b, layout=op.attributes["layout"], epilogue=epilogue(op))
+
+
+@lowers("xla.conv")
+def _(op, x, w, b):
+    kernel, windows = CONVOLUTIONS[op.attributes["kernel"]], geometry(op)
+    packed = kernel.pack(op.operands[1].value, windows)
+    return kernel.run(x, jnp.asarray(packed), b, windows, epilogue(op))
+
+
+@lowers("xla.depthwise")
+def _(op, x, w, b):
+    return conv_depthwise(x, w, b, geometry(op), epilogue(op))
+
+
+@lowers("xla.transposed_conv")
+def _(op, x, w, b):
+    types, strides = [o.type for o in op.operands[:2]], op.attributes["strides"]
+    zero = int(types[0].zero)
+    weights, bias = packing.pack_transposed(*(o.value for o in op.operands[1:]), strides, zero)
+    crops = shapes.transposed_crops(*types, strides, op.attributes["padding"])
+    return conv_transposed(x, jnp.asarray(weights), jnp.asarray(bias), window=types[1].shape[:2],
+                           strides=strides, crops=crops, zero=zero, epilogue=epilogue(op))  # fmt: skip
+
+
+@lowers("xla.batch_dot")
+def _(op, a, b):
+    zeros = (int(o.type.zero) for o in op.operands)
+    sides = {name: op.attributes[name] for name in ("adjoint_a", "adjoint_b")}
+    return batch_dot(a, b, **dict(zip(("a_zero", "b_zero"), zeros)), **sides, epilogue=epilogue(op))
