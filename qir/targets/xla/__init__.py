@@ -1,1 +1,27 @@
-"""The XLA target: int8 kernels as XLA runs them best on a CPU."""
+"""The XLA target: every op as JAX primitives, int8 kernels as XLA runs them best on a CPU."""
+
+from ...forms import form
+from ...ir import Op
+from ...target import Target
+from .table import LOWERINGS
+
+DIALECTS = ("lax", "nn", "quant", "int8", "xla")
+"""Every op of these has a lowering (a test sees to it); others may declare theirs."""
+
+TARGET = Target(
+    name="xla",
+    doc="JAX's XLA; int8 kernels measured on CPUs",
+    form="xla",
+    roundings={"": "f32_half_even", "int8.add": "fixed15", "int8.sub": "fixed15"},
+    rules="qir.targets.xla.rules:rules",
+    compiler="qir.targets.xla.compile:compile_func",
+)
+
+
+@form("xla", "what XLA can run: every op has a lowering, every range is a grid", implies=("mixed",))
+def xla(op: Op) -> str | None:
+    if op.kind in ("parameter", "const", "item") or op.kind in LOWERINGS:
+        return None
+    if op.kind.partition(".")[0] in DIALECTS:
+        return None
+    return "has no XLA lowering; declare one with qir.targets.xla.table.lowers"

@@ -1,0 +1,130 @@
+"""Compile a function for XLA: one program, its large constants on the device beside it."""
+
+import os
+from collections.abc import Callable, Iterable
+
+import jax
+import numpy as np
+
+from ...errors import QirError
+from ...evaluate import checked_inputs, evaluate_op
+from ...ir import Func, Op, place_of
+from ...types import TupleType, Type
+from .lower_quant import wide
+from .table import lowerings
+
+EMBEDDED = 4096
+"""Constants up to so many bytes become part of the program, the rest arguments on the device.
+
+Measured on ResNet-50 at batch 1, embedding everything against this: compile time 0.9 against 0.35 s
+in int8 and 1.3 against 0.2 s in f32, memory 0.44 against 0.38 GB and 0.9 against 0.5 GB; run time
+the same in int8, 13 % less in f32.
+"""
+
+_LOADED_IN = os.getpid()
+
+
+def compile_func(func: Func) -> Callable[..., tuple]:
+    """A callable that runs the function on XLA: arrays in parameter order in, jax arrays out.
+
+    It may be called from several threads. QirError for ops without an XLA lowering, for inputs of
+    another shape or storage than the function's, and in a forked child process, where XLA hangs.
+    """
+    run = build(func)
+
+    def call(*arrays) -> tuple:
+        return run(*checked_inputs(func, arrays))
+
+    return call
+
+
+def build(func: Func) -> Callable[..., tuple]:
+    """`compile_func` without the checks of shapes and storages."""
+    refuse_fork()
+    require_lowerings(func.ops)
+    types = any(map(wide, func.ops))
+    specs = [jax.ShapeDtypeStruct(p.shape, p.dtype.numpy) for p in func.parameters]
+    with jax.enable_x64(types):
+        trace = jax.make_jaxpr(lambda *xs: lowered(func, xs))(*specs)
+        weights, place = _weights(trace.consts)
+
+        def program(weights, *xs):
+            consts = [c if at is None else weights[at] for c, at in zip(trace.consts, place)]
+            return tuple(jax.core.eval_jaxpr(trace.jaxpr, consts, *xs))
+
+        executable = jax.jit(program).lower(weights, *specs).compile()
+
+    def run(*arrays) -> tuple:
+        refuse_fork()
+        if not types:
+            return executable(weights, *arrays)
+        with jax.enable_x64(True):
+            return executable(weights, *arrays)
+
+    return run
+
+
+def _weights(consts):
+    """The large constants as arrays on the device, and for each constant its place among them."""
+    weights, place = [], []
+    for const in map(np.asarray, consts):
+        large = const.nbytes > EMBEDDED
+        place.append(len(weights) if large else None)
+        if large:
+            weights.append(jax.device_put(const))
+    return weights, place
+
+
+def lowered(func: Func, inputs) -> tuple:
+    """The results of a function traced by JAX; what depends on constants alone is numpy's."""
+    values = dict(zip(func.parameters, inputs, strict=True))
+    for op in func.ops:
+        if op.kind != "parameter":
+            values[op] = _value(op, [values[operand] for operand in op.operands])
+    return tuple(values[result] for result in func.results)
+
+
+def _value(op: Op, operands: list):
+    if all(_known(operand) for operand in operands):
+        return evaluate_op(op, operands)
+    if op.kind == "item":
+        return operands[0][op.attributes["index"]]
+    try:
+        result = lowerings()[op.kind](op, *operands)
+    except QirError:
+        raise
+    except Exception as error:  # whatever JAX raises, it was about this op
+        raise QirError(f"the XLA lowering of {op.kind} failed: {error}", at=place_of(op)) from error
+    if isinstance(op.type, TupleType):
+        return tuple(_stored(op, x, t) for x, t in zip(result, op.type.items, strict=True))
+    return _stored(op, result, op.type)
+
+
+def _known(value) -> bool:
+    return all(map(_known, value)) if isinstance(value, tuple) else isinstance(value, np.ndarray)
+
+
+def _stored(op: Op, value, type: Type):
+    if value.shape != type.shape:
+        raise QirError(f"the XLA lowering of {op.kind} gave shape {value.shape} for {type}",
+                       at=place_of(op))  # fmt: skip
+    return value.astype(type.dtype.numpy)
+
+
+def require_lowerings(ops: Iterable[Op]) -> None:
+    """QirError naming every kind of op that XLA has no lowering for, and where it was met first."""
+    table, missing = lowerings(), {}
+    for op in ops:
+        if op.kind not in table and op.kind not in ("parameter", "const", "item"):
+            missing.setdefault(op.kind, op)
+    if missing:
+        met = [f"{kind} ({place_of(op) or 'no location'})" for kind, op in missing.items()]
+        raise QirError(f"no XLA lowering for {', '.join(met)}",
+                       help="add one to qir/targets/xla/lower_<dialect>.py: @lowers(\"<op>\")")  # fmt: skip
+
+
+def refuse_fork() -> None:
+    """QirError in a process forked from one that had loaded JAX: its thread pools are gone."""
+    if os.getpid() != _LOADED_IN:
+        raise QirError("XLA hangs in a process forked from one that has used it",
+                       help='start processes with multiprocessing.get_context("spawn")')  # fmt: skip

@@ -1,0 +1,209 @@
+"""int8 ops on XLA in a general form, exact on every shape; the fast kernels are the xla dialect's.
+
+Products of 8-bit operands are summed as they are stored, int8 by int8 into int32, and the zero
+points taken off the sums: sum((x - zero) * w) = sum(x * w) - zero * sum(w). All of it is arithmetic
+modulo 2**32, as the numpy meanings are.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ... import shapes
+from ...errors import QirError
+from ...ir import place_of
+from . import rescale
+from .lower_nn import LAYOUT, matmul_numbers, transposed_pads, window_counts, window_reduced
+from .table import lowers
+
+
+def bounds(op) -> tuple[int, int]:
+    """The stored range of an op's result."""
+    clamp = op.attributes.get("clamp")
+    return clamp if clamp is not None else (op.type.lo, op.type.hi)
+
+
+def finished(op, acc):
+    """Accumulators to stored values, as the op's attributes and result type say; i32."""
+    return rescale.requantize(op.attributes["rescale"], acc, int(op.type.zero), *bounds(op))
+
+
+def centred(op, index: int, array):
+    """An operand's stored integers minus its zero point, i32."""
+    return array.astype(jnp.int32) - op.operands[index].type.zero.astype(np.int32)
+
+
+def factor(op, index: int, array):
+    """An operand as a factor of sums of products: integers and the zero point they still hold.
+
+    int8 where the storage has 8 bits, as XLA multiplies fastest; else i32 without a zero point.
+    """
+    type = op.operands[index].type
+    zero = int(type.zero)
+    if type.dtype.numpy == np.uint8 and 0 <= zero <= 255:
+        signed = lax.bitcast_convert_type(array ^ np.uint8(128), jnp.int8)
+        return signed, np.int32(zero - 128)
+    if type.dtype.numpy == np.int8 and -128 <= zero <= 127:
+        return jnp.asarray(array), np.int32(zero)
+    return centred(op, index, array), np.int32(0)
+
+
+def alike(a, b):
+    """Two factors in one dtype, the wider one."""
+    return (a, b) if a.dtype == b.dtype else (a.astype(jnp.int32), b.astype(jnp.int32))
+
+
+def summed(array, axes):
+    """Sums in i32; made here and now for a constant."""
+    module = np if isinstance(array, np.ndarray) else jnp
+    return module.sum(array, axes, dtype=np.int32)
+
+
+def biased(acc, b, correction=None):
+    """Accumulators plus a bias (i64 ones take the sums with them), minus a correction."""
+    if b is not None and b.dtype == np.int64:
+        acc = acc.astype(jnp.int64)
+    if correction is not None:
+        b = -correction if b is None else b - correction
+    return acc if b is None else acc + b
+
+
+def _padded(x, zero, pads):
+    sides = ((0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0))
+    return lax.pad(x, np.asarray(zero).astype(x.dtype), sides)
+
+
+def _pads(op, window):
+    a = op.attributes
+    x = op.operands[0].type
+    return shapes.pads_of(x, window, a["strides"], a["padding"], a["dilation"])
+
+
+@lowers("int8.conv2d")
+def _(op, x, w, b=None):
+    a = op.attributes
+    x, zero = factor(op, 0, x)
+    correction = zero * summed(w, (0, 1, 2)) if zero else None
+    x, w = alike(_padded(x, zero, _pads(op, w.shape[:2])), w)
+    acc = lax.conv_general_dilated(
+        x, w, a["strides"], "VALID", rhs_dilation=a["dilation"], dimension_numbers=LAYOUT,
+        feature_group_count=a["groups"], preferred_element_type=jnp.int32,
+    )  # fmt: skip
+    return finished(op, biased(acc, b, correction))
+
+
+@lowers("int8.depthwise_conv2d")
+def _(op, x, w, b=None):
+    # XLA's grouped int8 convolution does 1 GOP/s; products of slices fuse into one loop.
+    x = _padded(centred(op, 0, x), 0, _pads(op, w.shape[:2]))
+    shape = (*op.shape[:3], x.shape[3], w.shape[3])
+    acc = jnp.zeros(shape, jnp.int32)
+    for tap in np.ndindex(*w.shape[:2]):
+        part = _window_elements(x, tap, op.attributes, op.shape[1:3])
+        acc = acc + part[..., None] * w[tap].astype(jnp.int32)
+    return finished(op, biased(acc.reshape(op.shape), b))
+
+
+def _window_elements(x, tap, attributes, out):
+    # Element `tap` of every window, [N,OH,OW,C].
+    strides = attributes["strides"]
+    start = tuple(k * d for k, d in zip(tap, attributes["dilation"], strict=True))
+    limit = tuple(at + (n - 1) * s + 1 for at, n, s in zip(start, out, strides, strict=True))
+    return lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[3]), (1, *strides, 1))
+
+
+@lowers("int8.transposed_conv2d")
+def _(op, x, w, b=None):
+    # The zeros that dilation puts between elements are no zero points: those come off first.
+    x, w = alike(centred(op, 0, x), lax.rev(w, (0, 1)).astype(jnp.int32))
+    acc = lax.conv_general_dilated(
+        x, w, (1, 1), transposed_pads(op), lhs_dilation=op.attributes["strides"],
+        dimension_numbers=LAYOUT, preferred_element_type=jnp.int32,
+    )  # fmt: skip
+    return finished(op, biased(acc, b))
+
+
+@lowers("int8.dense")
+def _(op, x, w, b=None):
+    x, zero = factor(op, 0, x)
+    correction = zero * summed(w, 0) if zero else None
+    x, w = alike(x, w)
+    rows = jnp.reshape(x, (-1, x.shape[-1]))
+    acc = lax.dot_general(rows, w, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
+    return finished(op, biased(acc.reshape(op.shape), b, correction))
+
+
+@lowers("int8.matmul")
+def _(op, a, b):
+    a, a_zero = factor(op, 0, a)
+    b, b_zero = factor(op, 1, b)
+    a, b = alike(a, b)
+    numbers = matmul_numbers(op)
+    ((left,), (right,)), _ = numbers
+    acc = lax.dot_general(a, b, numbers, preferred_element_type=jnp.int32)
+    if a_zero:
+        acc = acc - a_zero * summed(b, right)[..., None, :]
+    if b_zero:
+        acc = acc - b_zero * summed(a, left)[..., :, None]
+    if a_zero and b_zero:
+        acc = acc + np.int32(int(a_zero) * int(b_zero) * a.shape[left])
+    return finished(op, acc)
+
+
+@lowers("int8.add", "int8.sub")
+def _(op, a, b):
+    if any(operand.dtype.bits > 8 for operand in op.operands):
+        raise QirError(f"{op.kind} takes operands of at most 8 bits on XLA, found "
+                       f"{op.operands[0].type} and {op.operands[1].type}", at=place_of(op))  # fmt: skip
+    total = rescale.sum_apply(op.attributes["rescale"], centred(op, 0, a), centred(op, 1, b))
+    return rescale.saturate(total, int(op.type.zero), *bounds(op))
+
+
+@lowers("int8.mul")
+def _(op, a, b):
+    return finished(op, centred(op, 0, a) * centred(op, 1, b))
+
+
+@lowers("int8.div")
+def _(op, a, b):
+    a, b = centred(op, 0, a), centred(op, 1, b)
+    divisor = jnp.where(b == 0, 1, 2 * b)
+    dividend = (2 * a) << op.attributes["bits"]
+    size = jnp.abs(divisor)
+    quotient = jnp.floor_divide(jnp.abs(dividend) + (size >> 1), size)
+    return finished(op, jnp.sign(dividend) * jnp.sign(divisor) * quotient)
+
+
+@lowers("int8.table")
+def _(op, x, values):
+    lowest = op.operands[0].type.dtype.lo
+    return jnp.take(values, x.astype(jnp.int32) - np.int32(lowest), mode="clip")
+
+
+@lowers("int8.requantize")
+def _(op, x):
+    return finished(op, centred(op, 0, x))
+
+
+@lowers("int8.mean", "int8.sum")
+def _(op, x):
+    a = op.attributes
+    total = jnp.sum(centred(op, 0, x), a["axes"], dtype=jnp.int32, keepdims=a["keepdims"])
+    return finished(op, total)
+
+
+@lowers("int8.avg_pool")
+def _(op, x):
+    total = window_reduced(op, x.astype(jnp.int32), np.int32(0), lax.add)
+    count = np.maximum(window_counts(op), 1).astype(np.int32)
+    mean = lax.div(*jnp.broadcast_arrays(jnp.abs(total) + count // 2, count))
+    return jnp.clip(jnp.sign(total) * mean, *bounds(op))
+
+
+@lowers("int8.softmax")
+def _(op, x, exps):
+    axis, x = op.attributes["axis"], x.astype(jnp.int32)
+    e = jnp.take(exps, jnp.max(x, axis, keepdims=True) - x, mode="clip")
+    total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
+    reciprocal = jnp.floor_divide(np.int32(2**30) + (total >> 1), total)
+    return jnp.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)

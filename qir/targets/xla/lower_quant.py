@@ -1,0 +1,100 @@
+"""quant ops on XLA: the casts between reals and stored integers, bit for bit as numpy has them.
+
+Casts of at most 16 bits compute in f32. Wider ones need f64; `wide` says which, and compile.py then
+runs the whole function with 64-bit types.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from ...dialects.quant import quant
+from ...ir import OPS, parameter
+from ...rounding.grids import half_away, in_f32
+from ...types import TupleType, Type
+from . import rescale
+from .table import lowers
+
+
+def wide(op) -> bool:
+    """Whether an op holds 64-bit numbers or needs them on the way."""
+    types = op.type.items if isinstance(op.type, TupleType) else (op.type,)
+    if any(type.dtype.bits == 64 for type in types):
+        return True
+    if op.kind == "quant.quantize":
+        return not in_f32(*_steps(op.attributes["to"]))
+    if op.kind == "quant.dequantize":
+        return op.operands[0].dtype.bits > 16
+    return op.kind == "quant.requantize" and not _tabulated(op)
+
+
+@lowers("quant.observe", "quant.stats")
+def _(op, x):
+    return x
+
+
+@lowers("quant.quantize")
+def _(op, x):
+    to = op.attributes["to"]
+    scale, zero = to.grid.expanded(op.type.rank)
+    low, high = _steps(to)
+    if in_f32(low, high):
+        return rescale.quantize(x, scale, zero, to.lo, to.hi)
+    value = jnp.clip(_quotient(x.astype(jnp.float64), scale), to.lo - zero, to.hi - zero)
+    value = lax.round(value, lax.RoundingMethod.AWAY_FROM_ZERO)
+    return jnp.where(value != value, 0, value).astype(jnp.int64) + zero
+
+
+@lowers("quant.dequantize")
+def _(op, x):
+    type = op.operands[0].type
+    if type.dtype.bits > 16:
+        return _reals(type, x)
+    scale, zero = type.grid.expanded(type.rank)
+    return rescale.dequantize(x, scale, zero)
+
+
+@lowers("quant.requantize")
+def _(op, x):
+    to, type = op.attributes["to"], op.operands[0].type
+    if _tabulated(op):
+        entries = np.arange(type.dtype.lo, type.dtype.hi + 1).astype(type.dtype.numpy)
+        every = parameter("every", Type(type.dtype, entries.shape, type.grid))
+        values = OPS[op.kind].evaluate(quant.requantize(every, to=to), entries)
+        values = values.astype(to.dtype.numpy)
+        return jnp.take(values, x.astype(jnp.int32) - np.int32(type.dtype.lo), mode="clip")
+    scale, zero = to.grid.expanded(op.type.rank)
+    steps = lax.round(_quotient(_reals(type, x), scale), lax.RoundingMethod.AWAY_FROM_ZERO)
+    return jnp.clip(steps + zero.astype(np.float64), to.lo, to.hi)
+
+
+@lowers("quant.fake_quant")
+def _(op, x):
+    a = op.attributes
+    low, high = np.float32(1 if a["narrow"] else 0), np.float32(2 ** a["bits"] - 1)
+    scale = (np.float32(a["hi"]) - np.float32(a["lo"])) / (high - low)
+    zero = np.clip(half_away(low - np.float32(a["lo"]) / scale), low, high)
+    least, most = (low - zero) * scale, (high - zero) * scale
+    levels = jnp.floor(_quotient(jnp.clip(x, least, most) - least, scale) + np.float32(0.5))
+    # The clamp changes nothing and keeps XLA from contracting product and sum to an FMA.
+    return jnp.clip(levels * scale, np.float32(0), np.finfo(np.float32).max) + least
+
+
+def _tabulated(op) -> bool:
+    type, to = op.operands[0].type, op.attributes["to"]
+    return type.dtype.bits <= 16 and type.grid.per_tensor and to.grid.per_tensor
+
+
+def _steps(to):
+    zero = to.grid.zero.astype(np.int64)
+    return to.lo - zero, to.hi - zero
+
+
+def _quotient(x, scale):
+    # A divisor that XLA sees broadcast becomes a product with its reciprocal; see rescale.quantize.
+    return x / jnp.where(x != x, x, np.asarray(scale, x.dtype))
+
+
+def _reals(type, x):
+    scale, zero = type.grid.expanded(type.rank)
+    return (x.astype(jnp.int64) - zero).astype(jnp.float64) * scale.astype(np.float64)
