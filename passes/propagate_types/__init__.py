@@ -1,0 +1,120 @@
+"""Choose a grid for every value and constant, and write casts wherever the graph crosses one.
+
+Every quantized op comes to stand between dequantize and quantize, its weights and biases as
+constants of integers; where two demands meet, quantize(dequantize(x)) changes the grid, which the
+pass `requantize` makes one op. Inputs and results of the function stay f32.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from qir.graph_pass import graph_pass
+from qir.ir import OPS, Func, Op, kept
+from qir.quantizable import chains, inside_chain, roles_in, takes_part
+from qir.types import Element
+
+from ...dialects import quant
+from .constants import Storage, activation_element, affine_elements, extent, on_grid
+from .constraints import Constraints, Seen, bare, choose, gather
+
+
+@graph_pass("calibrated -> qdq")
+def propagate_types(
+    func: Func, *, weights: Literal["per_channel", "per_tensor"] = "per_channel"
+) -> Func:
+    """Choose a grid for every value and constant, with as few requantizes as their demands allow.
+
+    weights: one scale for each output channel, or one for a whole weight.
+    """
+    chained = chains(func)
+    ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
+    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, Storage())
+    constraints = gather(seen)
+    elements = choose(constraints, seen.storage)
+    writer = _Writer(seen, constraints, elements, weights == "per_channel")
+    for op in func.ops:
+        writer.write(op)
+    return replace(func, results=tuple(writer.read(r) for r in func.results))
+
+
+@dataclass(frozen=True, eq=False)
+class _Writer:
+    """The graph being written: `plain` each op's f32 result, the rest what was made of it.
+
+    """
+
+    seen: Seen
+    constraints: Constraints
+    elements: dict[Op, Element]
+    per_channel: bool
+    plain: dict[Op, Op] = field(default_factory=dict)
+    reals: dict[tuple[Op, Element], Op] = field(default_factory=dict)
+
+    def write(self, op: Op) -> None:
+        if op.kind == quant.stats.name:
+            self.plain[op] = self.plain[op.operands[0]]
+        elif op not in self.seen.roles:
+            self.plain[op] = kept(op, tuple(self.plain[o] for o in op.operands))
+        else:
+            self.plain[op] = kept(op, self.operands(op))
+
+    def operands(self, op: Op) -> tuple[Op, ...]:
+        """What an op reads: quantized values dequantized, constants on the grids it wants."""
+        roles = self.seen.roles[op].operands
+        whole = all(self.on_grid(op, o) for o, role in zip(op.operands, roles, strict=True)
+                    if takes_part(role) and not o.is_const)  # fmt: skip
+        shared = None
+        if self.constraints.is_node(op) and any(role.kind == "same" for role in roles):
+            shared = self.elements[op]
+        constants = self.constant_elements(op, shared) if whole else {}
+        read = []
+        for i, operand in enumerate(op.operands):
+            if i in constants:
+                read.append(self.constant(operand, constants[i]))
+            elif inside_chain(op, operand, self.seen.chained):
+                read.append(self.plain[operand])
+            else:
+                read.append(self.read(operand, shared if roles[i].kind == "same" else None))
+        return tuple(read)
+
+    def on_grid(self, op: Op, operand: Op) -> bool:
+        inside = inside_chain(op, operand, self.seen.chained)
+        return inside or operand in self.constraints.node_of
+
+    def constant_elements(self, op: Op, shared: Element | None) -> dict[int, Element]:
+        """The elements of an op's constants by operand number."""
+        roles, storage = self.seen.roles[op].operands, self.seen.storage
+
+        def activation(index: int) -> Element:
+            operand = op.operands[index]
+            if operand.is_const:
+                return activation_element(*extent(operand.value), storage)
+            return self.elements[self.constraints.node_of[operand]]
+
+        found = affine_elements(op, roles, activation, self.per_channel, storage)
+        for i, (operand, role) in enumerate(zip(op.operands, roles, strict=True)):
+            if operand.is_const and role.kind == "same" and shared is not None:
+                found[i] = shared
+            elif operand.is_const and role.kind == "free":
+                found[i] = activation(i)
+        return found
+
+    def constant(self, source: Op, element: Element) -> Op:
+        """A constant on a grid, dequantized; the same one for all who want that grid."""
+        if (source, element) not in self.reals:
+            stored = on_grid(source, element)
+            self.reals[source, element] = quant.dequantize(stored, location=source.location)
+        return self.reals[source, element]
+
+    def read(self, value: Op, element: Element | None = None) -> Op:
+        """A value as it is read: dequantized from its own grid, or from the one that is wanted."""
+        if value not in self.constraints.node_of:
+            return self.plain[value]
+        own = self.elements[self.constraints.node_of[value]]
+        element = element or own
+        key = bare(value), element
+        if key not in self.reals:
+            real = self.plain[value] if element == own else self.read(value)
+            stored = quant.quantize(real, to=element, location=value.location)
+            self.reals[key] = quant.dequantize(stored, location=value.location)
+        return self.reals[key]

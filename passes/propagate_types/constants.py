@@ -1,0 +1,97 @@
+"""Grids of constants: weights, biases, and constants that stand where activations may."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from qir.ir import Op, const
+from qir.roles import Role
+from qir.rounding import activation_grid, quantize_array, weight_scale
+from qir.types import DTYPES, DType, Element, Grid, per_tensor
+
+INT32_HALF = (2**31 - 1) / 2
+"""A bias may take half of the accumulator; the sum of products has the rest (TFLite's guard)."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What activations, weights and biases are stored in."""
+
+    activation: DType = DTYPES["i8"]
+    weight: DType = DTYPES["i8"]
+    bias: DType = DTYPES["i32"]
+
+
+def activation_element(lo: float, hi: float, storage: Storage) -> Element:
+    """The element of an activation between two reals."""
+    dtype = storage.activation
+    return Element(dtype, per_tensor(*activation_grid(lo, hi, dtype.lo, dtype.hi)))
+
+
+def extent(array: np.ndarray) -> tuple[float, float]:
+    """The range of a constant, zero included; infinities are left out."""
+    finite = array[np.isfinite(array)]
+    return float(finite.min(initial=0.0)), float(finite.max(initial=0.0))
+
+
+def on_grid(source: Op, to: Element) -> Op:
+    """A constant's nearest values on a grid, as a constant of stored integers."""
+    scale, zero = to.grid.expanded(source.type.rank)
+    stored = quantize_array(source.value, scale, zero, to.lo, to.hi)
+    name = source.attributes["name"]
+    return const(stored.astype(to.dtype.numpy), to[source.shape], name, source.location)
+
+
+def affine_elements(
+    op: Op,
+    roles: tuple[Role, ...],
+    activation: Callable[[int], Element],
+    per_channel: bool,
+    storage: Storage,
+) -> dict[int, Element]:
+    """The elements of an op's weights and biases by operand number.
+
+    Weights are symmetric and narrow, their largest magnitude on the last stored value; a bias
+    stands on the product of the scales of its activation and its weight. Where that would put a
+    bias beyond half of i32, the weight's scale is raised until it does not.
+    """
+    scales = {
+        i: _weight_scales(op.operands[i].value, role.axis if per_channel else None, storage)
+        for i, role in enumerate(roles)
+        if role.kind == "weight"
+    }
+    found: dict[int, Element] = {}
+    for i, role in enumerate(roles):
+        if role.kind == "bias":
+            x, weight = role.of
+            step = np.float64(activation(x).grid.scale)
+            bias = np.abs(op.operands[i].value.astype(np.float64))
+            scales[weight] = _guarded(scales[weight], bias, step)
+            found[i] = _bias_element(step * scales[weight], bias.size, storage)
+    for i, scale in scales.items():
+        axis = roles[i].axis if scale.ndim else None
+        found[i] = Element(storage.weight, Grid(scale, 0, axis, narrow=True))
+    return found
+
+
+def _weight_scales(array: np.ndarray, axis: int | None, storage: Storage) -> np.ndarray:
+    """One f32 scale a channel along the axis, or one for all."""
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    largest = np.abs(array).max(axis=others if axis is not None else None, initial=0.0)
+    return weight_scale(largest, storage.weight.hi)
+
+
+def _guarded(scale: np.ndarray, bias: np.ndarray, step: np.float64) -> np.ndarray:
+    """Weight scales, raised where a bias would not fit into half of the accumulator."""
+    if scale.ndim:  # depthwise: several outputs, so several biases, share a channel's weights
+        least = bias.reshape(scale.size, -1).max(axis=1, initial=0.0)
+    else:
+        least = bias.max(initial=0.0)
+    return np.maximum(scale, np.float32(least / INT32_HALF / step))
+
+
+def _bias_element(scale: np.ndarray, size: int, storage: Storage) -> Element:
+    if not scale.ndim:
+        return Element(storage.bias, per_tensor(scale))
+    return Element(storage.bias, Grid(np.repeat(scale, size // scale.size), 0, axis=0))
