@@ -131,7 +131,8 @@ def top_k(x: Type, *, k: int) -> TupleType:
 
 @top_k.means
 def _(op, x):
-    # the first of equals comes first, as in a stable ascending sort of the negatives
-    order = np.argsort(-wide(x) if x.dtype.kind != "u" else ~x, axis=-1, kind="stable")
+    # the first of equals comes first, as in a stable ascending sort of what reverses the order;
+    # -x does not for the lowest integer
+    order = np.argsort(~x if x.dtype.kind in "iu" else -wide(x), axis=-1, kind="stable")
     order = order[..., : op.attributes["k"]]
     return np.take_along_axis(x, order, -1), order
