@@ -68,17 +68,19 @@ def scale_folds_into_layer(op, layer, k):
     w, b = _parameters(layer)
     k = _per_channel(op, layer, k)
     along = k.reshape(w.shape[-2:]) if layer.kind == "nn.depthwise_conv2d" else k
-    parts = [_exactly(np.multiply, w, along)] + ([] if b is None else [_product(b, k)])
-    return _rebuilt(layer, layer.operands[0], *parts, clamp=op.attributes["clamp"])
+    filters = _like(layer.operands[1], _exactly(np.multiply, w, along))
+    bias = [] if b is None else [_like(layer.operands[2], _exactly(np.multiply, b, k))]
+    return layer.with_operands(layer.operands[0], filters, *bias, clamp=op.attributes["clamp"])
 
 
 @rule(nn.add(_LAYER.once() @ "layer", C.k) @ "op")
 def shift_folds_into_bias(op, layer, k):
     """A per-channel shift after a layer belongs in its bias."""
-    w, b = _parameters(layer)
+    _, b = _parameters(layer)
     k = _per_channel(op, layer, k)
-    bias = k if b is None else _exactly(np.add, b, k)
-    return _rebuilt(layer, layer.operands[0], w, bias, clamp=op.attributes["clamp"])
+    named = layer.operands[2] if b is not None else next(o for o in op.operands if o.is_const)
+    bias = _like(named, k if b is None else _exactly(np.add, b, k))
+    return layer.with_operands(*layer.operands[:2], bias, clamp=op.attributes["clamp"])
 
 
 @rule(
@@ -89,7 +91,8 @@ def scale_before_layer_folds(layer, scaled, x, k):
     """A per-channel scale before a layer belongs in its filter; zero padding stays zero."""
     w = _weight(layer)
     k = _per_input(scaled, x, k, layer)
-    return _rebuilt(layer, x, _exactly(np.multiply, w, k), *_bias_of(layer))
+    filters = _like(layer.operands[1], _exactly(np.multiply, w, k))
+    return layer.with_operands(x, filters, *layer.operands[2:])
 
 
 @rule(
@@ -113,8 +116,10 @@ def shift_before_layer_folds(layer, shifted, x, k):
         added = amounts.sum(axis=(0, 1)).reshape(-1)
     else:
         added = amounts.reshape(-1, w.shape[-1]).sum(axis=0)
-    b = next(iter(_bias_of(layer)), 0)
-    return _rebuilt(layer, x, w, (b + added).astype(w.dtype))
+    bias = const(added) if len(layer.operands) == 2 else None
+    if bias is None:
+        bias = _like(layer.operands[2], layer.operands[2].value + added)
+    return layer.with_operands(x, layer.operands[1], bias)
 
 
 @rule(nn.mul(_MOVES(V.x).once() @ "move", C.k) @ "op")
@@ -147,14 +152,10 @@ def _weight(layer: Op) -> np.ndarray:
     return layer.operands[1].value
 
 
-def _bias_of(layer: Op) -> list[np.ndarray]:
-    return [o.value for o in layer.operands[2:]]
-
-
 def _parameters(layer: Op) -> tuple[np.ndarray, np.ndarray | None]:
     """Filter and bias of a layer whose result is not clamped."""
     require(layer.attributes["clamp"] is None, "its result is clamped")
-    return _weight(layer), next(iter(_bias_of(layer)), None)
+    return _weight(layer), layer.operands[2].value if len(layer.operands) > 2 else None
 
 
 def _per_channel(op: Op, layer: Op, k: np.ndarray) -> np.ndarray:
@@ -196,10 +197,7 @@ def _exactly(function, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return function(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
 
 
-def _rebuilt(layer: Op, x: Op, w: np.ndarray, *bias: np.ndarray, **changes) -> Op:
-    """The layer with other constants, which keep their names."""
-    old = layer.operands[1:]
-    parts = [const(v, name=o.attributes["name"], location=o.location)
-             for v, o in zip((w, *bias), old, strict=False)]  # fmt: skip
-    parts += [const(v) for v in (w, *bias)[len(old) :]]
-    return layer.with_operands(x, *parts, **changes)
+def _like(old: Op, value: np.ndarray) -> Op:
+    """A constant of another value with the name and place of an old one."""
+    value = value.astype(old.type.dtype.numpy, copy=False)
+    return const(value, name=old.attributes["name"], location=old.location)

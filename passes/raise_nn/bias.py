@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from qir.errors import require
-from qir.ir import const
 from qir.pattern import C, V, either
 from qir.rewrite import rule
 
 from ...dialects import lax, nn
+from .build import constant_of, like
 
 _LAYER = either(nn.conv2d, nn.depthwise_conv2d, nn.transposed_conv2d, nn.dense)(V.x, V.w)
 
@@ -18,7 +18,7 @@ _LAYER = either(nn.conv2d, nn.depthwise_conv2d, nn.transposed_conv2d, nn.dense)(
 def added_constant_is_bias(op, layer, x, w, k):
     """A constant along the last axis that is added to a layer is its bias."""
     require(op.type == layer.type and layer.attributes["clamp"] is None, f"the result is {op.type}")
-    return layer.with_operands(x, w, const(_bias(k, layer.shape[-1:], op.type.rank)))
+    return layer.with_operands(x, w, like(constant_of(op), _bias(k, layer.shape[-1:], op.type.rank)))
 
 
 @rule(nn.add(lax.reshape(_LAYER.once() @ "layer").once() @ "split", C.k, clamp=None) @ "op")
@@ -29,7 +29,8 @@ def constant_added_to_heads_is_bias(op, split, layer, x, w, k):
     tail = split.shape[lead:]
     kept = split.shape[:lead] == layer.shape[:-1] and math.prod(tail) == layer.shape[-1]
     require(kept, f"the reshape to {list(split.shape)} does more than split the last axis")
-    return split.with_operands(layer.with_operands(x, w, const(_bias(k, tail, op.type.rank))))
+    bias = like(constant_of(op), _bias(k, tail, op.type.rank))
+    return split.with_operands(layer.with_operands(x, w, bias))
 
 
 def _bias(k: np.ndarray, tail, rank: int) -> np.ndarray:

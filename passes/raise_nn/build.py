@@ -44,10 +44,15 @@ def like(x: Op, value: np.ndarray) -> Op:
     return const(np.ascontiguousarray(value), name=x.attributes["name"], location=x.location)
 
 
+def constant_of(op: Op) -> Op:
+    """The constant that an op of two operands reads."""
+    return next(o for o in op.operands if o.is_const)
+
+
 def number(array: np.ndarray) -> float:
     """The number a constant holds, however often; Declined where it holds several."""
     require(array.size and (array == array.flat[0]).all(), "the constant holds several numbers")
-    return float(array.flat[0])
+    return float(str(array.flat[0]))  # 1e-05 rather than the double nearest to the f32 nearest
 
 
 def is_number(array: np.ndarray, value: float) -> None:

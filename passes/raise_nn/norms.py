@@ -3,12 +3,12 @@
 import numpy as np
 
 from qir.errors import require
-from qir.ir import Op, const
+from qir.ir import Op
 from qir.pattern import C, V
 from qir.rewrite import rule
 
 from ...dialects import lax, nn
-from .build import number
+from .build import constant_of, like, number
 
 
 @rule(nn.div(lax.exp(V.x) @ "powers", nn.sum(V.powers, keepdims=True) @ "total", clamp=None))
@@ -138,19 +138,20 @@ def _is_variance_of(op: Op, x: Op) -> bool:
 def scale_belongs_to_layer_norm(op, norm, x, gamma, beta, k):
     """A scale along the last axis after a layer_norm belongs in its gamma and beta."""
     k = _along_last_axis(op, norm, k)
-    return norm.with_operands(x, *_constants(gamma * k, beta * k))
+    return norm.with_operands(x, like(constant_of(op), gamma * k), like(norm.operands[2], beta * k))
 
 
 @rule(nn.add(nn.layer_norm(V.x, C.gamma, C.beta).once() @ "norm", C.k) @ "op")
-def shift_belongs_to_layer_norm(op, norm, x, gamma, beta, k):
+def shift_belongs_to_layer_norm(op, norm, x, beta, k):
     """A shift along the last axis after a layer_norm belongs in its beta."""
-    return norm.with_operands(x, *_constants(gamma, beta + _along_last_axis(op, norm, k)))
+    shifted = beta + _along_last_axis(op, norm, k)
+    return norm.with_operands(x, norm.operands[1], like(constant_of(op), shifted))
 
 
 @rule(nn.mul(nn.rms_norm(V.x, C.gamma).once() @ "norm", C.k) @ "op")
 def scale_belongs_to_rms_norm(op, norm, x, gamma, k):
     """A scale along the last axis after an rms_norm belongs in its gamma."""
-    return norm.with_operands(x, *_constants(gamma * _along_last_axis(op, norm, k)))
+    return norm.with_operands(x, like(constant_of(op), gamma * _along_last_axis(op, norm, k)))
 
 
 def _along_last_axis(op: Op, norm: Op, k: np.ndarray) -> np.ndarray:
@@ -158,10 +159,6 @@ def _along_last_axis(op: Op, norm: Op, k: np.ndarray) -> np.ndarray:
     require(k.size == 1 or k.size == k.shape[-1] == norm.shape[-1],
             f"the constant {list(k.shape)} varies along more than the last axis")  # fmt: skip
     return k.reshape(-1)
-
-
-def _constants(*arrays) -> list[Op]:
-    return [const(a) for a in arrays]
 
 
 RULES = (
