@@ -123,10 +123,8 @@ def maximum_with_scaled_is_leaky_relu(op, x, slope):
 
 
 @rule(
-    lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(lax.select(lax.gt(V.x, C.zero), C.zero, V.x)))
-    @ "op",
+    lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(nn.minimum(V.x, C.zero))) @ "op",
     lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(V.x)) @ "op",
-    nn.add(nn.maximum(V.x, C.zero), lax.expm1(nn.minimum(V.x, C.zero)), clamp=None) @ "op",
     nn.add(nn.relu(V.x), lax.expm1(nn.minimum(V.x, C.zero)), clamp=None) @ "op",
 )
 def exponential_below_zero_is_elu(op, x, zero):

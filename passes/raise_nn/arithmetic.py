@@ -7,7 +7,7 @@ from qir.pattern import C, V, either
 from qir.rewrite import rule
 
 from ...dialects import lax, nn
-from .build import computes_floats, number
+from .build import aligned, computes_floats, number, transposed
 
 BINARY = {
     "lax.add": nn.add, "lax.sub": nn.sub, "lax.mul": nn.mul, "lax.div": nn.div,
@@ -54,11 +54,20 @@ def reduction_of_floats(op, x):
     either(nn.mean, nn.sum, nn.reduce_max, nn.reduce_min)(V.x, keepdims=False).once() @ "reduced"
 ) @ "op")  # fmt: skip
 def reshape_keeps_reduced_axes(op, reduced, x):
-    """A reshape that puts back reduced axes with extent 1 belongs to the reduction."""
-    axes = {a % x.type.rank for a in reduced.attributes["axes"]}
-    kept = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
-    require(op.shape == kept, f"the reduction would keep {list(kept)}, not {list(op.shape)}")
-    return reduced.rebuild(keepdims=True)
+    """A reshape that puts back reduced axes with extent 1 belongs to the reduction.
+
+    Where it puts them elsewhere, a transpose does that.
+    """
+    gone = sorted(a % x.type.rank for a in reduced.attributes["axes"])
+    left = [i for i in range(x.type.rank) if i not in gone]
+    sources = aligned(reduced.shape, op.shape)
+    require(sources is not None and sources.count(None) == len(gone) and op.type.rank == x.type.rank,
+            f"{list(op.shape)} is not {list(reduced.shape)} with the reduced axes put back")  # fmt: skip
+    kept = reduced.rebuild(keepdims=True)
+    if kept.shape == op.shape:
+        return kept
+    back = iter(gone)
+    return transposed(kept, [next(back) if s is None else left[s] for s in sources])
 
 
 @rule(nn.mul(nn.sum(V.x) @ "total", C.k) @ "op")

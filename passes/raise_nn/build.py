@@ -39,6 +39,25 @@ def reshaped(x: Op, shape) -> Op:
     return lax.reshape(x, shape=open_shape(x.shape, shape))
 
 
+def aligned(old, new) -> list[int | None] | None:
+    """For each new axis the old one it is, None where it is inserted with extent 1.
+
+    None for all where more than axes of extent 1 comes or goes, so that elements move.
+    """
+    sources, i = [], 0
+    for extent in new:
+        while i < len(old) and old[i] == 1 and extent != 1:
+            i += 1
+        if i < len(old) and old[i] == extent:
+            sources.append(i)
+            i += 1
+        elif extent == 1:
+            sources.append(None)
+        else:
+            return None
+    return sources if all(n == 1 for n in old[i:]) else None
+
+
 def like(x: Op, value: np.ndarray) -> Op:
     """A constant of another value with the name and place of the constant x."""
     return const(np.ascontiguousarray(value), name=x.attributes["name"], location=x.location)

@@ -6,7 +6,7 @@ from qir.pattern import Pattern, V, either
 from qir.rewrite import rule
 
 from ...dialects import lax, nn
-from .build import inverse, reshaped, transposed
+from .build import aligned, inverse, reshaped, transposed
 
 
 def _pointwise(operands: int) -> tuple:
@@ -135,7 +135,7 @@ def transposes_meet(op, inner, x):
 @rule(lax.reshape(_TURN) @ "op")
 def transpose_after_reshape_by_ones(op, turn, x):
     """Axes of extent 1 can be inserted or dropped before the others change places."""
-    sources = _sources(turn.shape, op.shape)
+    sources = aligned(turn.shape, op.shape)
     require(sources is not None, f"{list(turn.shape)} to {list(op.shape)} moves elements")
     order = turn.attributes["permutation"]
     # a new axis stays where it is, the others fill the remaining places in the order of x
@@ -147,22 +147,6 @@ def transpose_after_reshape_by_ones(op, turn, x):
     for i, place in at.items():
         shape[place] = op.shape[i]
     return transposed(reshaped(x, shape), [at[i] for i in range(op.type.rank)])
-
-
-def _sources(old, new) -> list[int | None] | None:
-    """For each new axis the old one it is, None where it is inserted; None if elements move."""
-    sources, i = [], 0
-    for extent in new:
-        while i < len(old) and old[i] == 1 and extent != 1:
-            i += 1
-        if i < len(old) and old[i] == extent:
-            sources.append(i)
-            i += 1
-        elif extent == 1:
-            sources.append(None)
-        else:
-            return None
-    return sources if all(n == 1 for n in old[i:]) else None
 
 
 RULES = (
