@@ -86,10 +86,15 @@ class Op:
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """An array kept outside the text: its name, and how to load it when first needed."""
+    """An array kept outside the text: its name, and how to load it when first needed.
+
+    dtype, shape: what its file says that it holds, where that is known before it is loaded.
+    """
 
     name: str
     load: object = field(repr=False)
+    dtype: np.dtype | None = None
+    shape: tuple[int, ...] | None = None
 
     @cached_property
     def array(self) -> np.ndarray:
@@ -117,6 +122,8 @@ def const(value, type: Type | None = None, name: str | None = None, location=())
     A `Resource` in place of the array needs its `type`.
     """
     if isinstance(value, Resource):
+        if value.dtype is not None and (value.dtype, value.shape) != (type.dtype.numpy, type.shape):
+            raise QirError(f"#{value.name} holds {value.dtype}{list(value.shape)}, no {type}")
         return Op("const", (), {"value": value, "name": value.name}, type, tuple(location))
     array = np.asarray(value)
     if array.dtype == np.float64 and (type is None or type.dtype.name != "f64"):

@@ -1,5 +1,6 @@
 """`qir opt`: a graph in, a pipeline over it, the graph out."""
 
+import io
 import sys
 from collections import Counter
 from contextlib import nullcontext
@@ -159,7 +160,7 @@ def settings(given: tuple[str, ...]) -> dict[str, object]:
 def split_cases(text: str) -> list[tuple[int, str]]:
     """The parts of a text between case lines, each with the number of its first line."""
     parts, lines, first = [], [], 1
-    for number, line in enumerate(text.splitlines(keepends=True), 1):
+    for number, line in enumerate(io.StringIO(text), 1):
         if line.strip() == CASE:
             parts.append((first, "".join(lines)))
             lines, first = [], number + 1

@@ -1,7 +1,7 @@
 """From text to plain records with positions; nothing is looked up or checked here."""
 
-import ast
 import gc
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,7 +185,7 @@ class _Records(Transformer):
         return _number(token)
 
     def STRING(self, token):
-        return ast.literal_eval(str(token))
+        return json.loads(str(token), strict=False)
 
     def VALUE(self, token):
         return Ref("%", str(token)[1:], token.start_pos)

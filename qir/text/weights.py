@@ -35,7 +35,7 @@ def open_weights(path: Path) -> dict[str, Resource]:
         raise QirError(f"cannot read the weights: {error.strerror}", at=str(path),
                        help="the text names this file; keep the two together") from None  # fmt: skip
     return {
-        name: Resource(name, partial(_read, path, offset, entry))
+        name: Resource(name, partial(_read, path, offset, entry), entry["kind"], entry["shape"])
         for name, (offset, entry) in header.items()
     }
 

@@ -1,6 +1,7 @@
 """From graphs to text: what `read` reads back as the same graph."""
 
 import hashlib
+import json
 import re
 from pathlib import Path
 
@@ -198,7 +199,8 @@ def _floats(array: np.ndarray) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+    lone = any("\ud800" <= c <= "\udfff" for c in text)  # half a pair, UTF-8 has no bytes for it
+    return json.dumps(text, ensure_ascii=lone)
 
 
 def _equal(a, b) -> bool:
