@@ -94,7 +94,8 @@ def _value(op: Op, operands: list):
     except QirError:
         raise
     except Exception as error:  # whatever JAX raises, it was about this op
-        raise QirError(f"the XLA lowering of {op.kind} failed: {error}", at=place_of(op)) from error
+        reason = str(error).partition("\n")[0]  # the rest is about JAX's traceback
+        raise QirError(f"the XLA lowering of {op.kind} failed: {reason}", at=place_of(op)) from error
     if isinstance(op.type, TupleType):
         return tuple(_stored(op, x, t) for x, t in zip(result, op.type.items, strict=True))
     return _stored(op, result, op.type)

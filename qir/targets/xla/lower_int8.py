@@ -1,9 +1,12 @@
-"""int8 ops on XLA in a general form, exact on every shape; the fast kernels are the xla dialect's.
+"""int8 ops on XLA, exact on every shape; those the xla dialect has kernels for in a general form.
 
 Products of 8-bit operands are summed as they are stored, int8 by int8 into int32, and the zero
 points taken off the sums: sum((x - zero) * w) = sum(x * w) - zero * sum(w). All of it is arithmetic
 modulo 2**32, as the numpy meanings are.
 """
+
+import math
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +16,19 @@ from ... import shapes
 from ...errors import QirError
 from ...ir import place_of
 from . import rescale
-from .lower_nn import LAYOUT, matmul_numbers, transposed_pads, window_counts, window_reduced
+from .kernels.norm import layer_norm, rms_norm
+from .kernels.pool import average_pool
+from .kernels.reduce import sum_axes
+from .kernels.softmax import softmax
+from .kernels.table import lookup
+from .lower_nn import (
+    LAYOUT,
+    matmul_numbers,
+    pool_geometry,
+    transposed_pads,
+    window_counts,
+    window_reduced,
+)
 from .table import lowers
 
 
@@ -176,8 +191,7 @@ def _(op, a, b):
 
 @lowers("int8.table")
 def _(op, x, values):
-    lowest = op.operands[0].type.dtype.lo
-    return jnp.take(values, x.astype(jnp.int32) - np.int32(lowest), mode="clip")
+    return lookup(x, values, lowest=op.operands[0].type.dtype.lo)
 
 
 @lowers("int8.requantize")
@@ -187,13 +201,19 @@ def _(op, x):
 
 @lowers("int8.mean", "int8.sum")
 def _(op, x):
-    a = op.attributes
-    total = jnp.sum(centred(op, 0, x), a["axes"], dtype=jnp.int32, keepdims=a["keepdims"])
-    return finished(op, total)
+    axes, type = op.attributes["axes"], op.operands[0].type
+    if type.dtype.name == "i8":
+        count = math.prod(type.shape[axis] for axis in axes)
+        total = sum_axes(x, axes) - np.int32(count * int(type.zero))
+    else:
+        total = jnp.sum(centred(op, 0, x), axes, dtype=jnp.int32)
+    return finished(op, total).reshape(op.shape)
 
 
 @lowers("int8.avg_pool")
 def _(op, x):
+    if op.operands[0].dtype.name == "i8":
+        return jnp.clip(average_pool(x, pool_geometry(op)), *bounds(op))
     total = window_reduced(op, x.astype(jnp.int32), np.int32(0), lax.add)
     count = np.maximum(window_counts(op), 1).astype(np.int32)
     mean = lax.div(*jnp.broadcast_arrays(jnp.abs(total) + count // 2, count))
@@ -202,8 +222,16 @@ def _(op, x):
 
 @lowers("int8.softmax")
 def _(op, x, exps):
-    axis, x = op.attributes["axis"], x.astype(jnp.int32)
-    e = jnp.take(exps, jnp.max(x, axis, keepdims=True) - x, mode="clip")
-    total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
-    reciprocal = jnp.floor_divide(np.int32(2**30) + (total >> 1), total)
-    return jnp.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
+    return softmax(x, exps, axis=op.attributes["axis"])
+
+
+@lowers("int8.layer_norm")
+def _(op, x, gamma, beta):
+    epsilon, zero = op.attributes["epsilon"], int(op.operands[0].type.zero)
+    return layer_norm(x, gamma, beta, zero=zero, epsilon=epsilon, epilogue=partial(finished, op))
+
+
+@lowers("int8.rms_norm")
+def _(op, x, gamma):
+    epsilon, zero = op.attributes["epsilon"], int(op.operands[0].type.zero)
+    return rms_norm(x, gamma, zero=zero, epsilon=epsilon, epilogue=partial(finished, op))

@@ -8,6 +8,8 @@ from jax import lax
 
 from ... import shapes
 from ...windows import windows
+from .kernels.geometry import Geometry
+from .kernels.pool import max_pool
 from .lower_lax import wide
 from .table import lowers
 
@@ -139,6 +141,8 @@ def _(op, x):
 
 @lowers("nn.max_pool")
 def _(op, x):
+    if op.dtype.name == "i8":
+        return max_pool(x, pool_geometry(op))
     lowest = -np.inf if op.type.is_float else op.type.lo
     return window_reduced(op, x, np.asarray(lowest).astype(x.dtype), lax.max)
 
@@ -156,6 +160,12 @@ def window_reduced(op, x, start, combine):
     window, strides = (1, *a["window"], 1), (1, *a["strides"], 1)
     pads = ((0, 0), *_pads(op, a["window"]), (0, 0))
     return lax.reduce_window(x, start, combine, window, strides, pads)
+
+
+def pool_geometry(op) -> Geometry:
+    """The windows of a pool."""
+    a = op.attributes
+    return Geometry(a["window"], a["strides"], _pads(op, a["window"]))
 
 
 def window_counts(op) -> np.ndarray:

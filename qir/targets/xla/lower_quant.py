@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...dialects.quant import quant
-from ...ir import OPS, parameter
+from ...dialects.quant import requantize
+from ...evaluate import evaluate_op
+from ...ir import parameter
 from ...rounding.grids import half_away, in_f32
 from ...types import TupleType, Type
 from . import rescale
@@ -60,8 +61,7 @@ def _(op, x):
     if _tabulated(op):
         entries = np.arange(type.dtype.lo, type.dtype.hi + 1).astype(type.dtype.numpy)
         every = parameter("every", Type(type.dtype, entries.shape, type.grid))
-        values = OPS[op.kind].evaluate(quant.requantize(every, to=to), entries)
-        values = values.astype(to.dtype.numpy)
+        values = evaluate_op(requantize(every, to=to), [entries])
         return jnp.take(values, x.astype(jnp.int32) - np.int32(type.dtype.lo), mode="clip")
     scale, zero = to.grid.expanded(op.type.rank)
     steps = lax.round(_quotient(_reals(type, x), scale), lax.RoundingMethod.AWAY_FROM_ZERO)
