@@ -2,9 +2,28 @@
 
 `benchmarks/kernels.py` prints the figures behind the thresholds. They come from two machines, both
 with two cores and jax 0.10.2: A has AMX int8 and AVX-512 VNNI, B has AVX-512 VNNI only. In ms, at
-batch 1:
+batch 1, on idle machines; `-` was not measured:
 
-TABLE
+| case                       | takes          | A    | B    | instead of                             |
+|----------------------------|----------------|------|------|----------------------------------------|
+| dot 2x2048 by 2048x1000    | nk             | -    | 0.05 | kn: B 0.23                             |
+| dot 49x2048 by 2048x512    | nk             | -    | 0.21 | kn: B 0.21                             |
+| dot 784x128 by 128x512     | kn             | -    | 0.18 | nk: B 0.18                             |
+| 3x3, 56x56x64 -> 64        | same           | -    | 0.73 | valid: A twice, B 0.76; slices: B 0.93 |
+| 3x3, 14x14x256 -> 256      | slices         | -    | 0.66 | same: B 0.94                           |
+| 3x3, 7x7x512 -> 512        | slices, nk     | 0.34 | 0.82 | valid: A 0.78, B 1.18; kn: B 1.07      |
+| 3x3/2, 56x56x128 -> 128    | valid          | -    | 0.75 | slices: B 0.82                         |
+| 3x3, 56x56x16 -> 16        | slices         | -    | 0.20 | valid: B 1.27                          |
+| 3x3, 56x56x16 -> 24        | same           | -    | 0.14 | slices: B 0.21                         |
+| 7x7/2, 224x224x3 -> 64     | space_to_depth | 0.82 | 1.21 | row_windows: B 1.28; valid: 7.9, 7.3   |
+| 3x3/2, 224x224x3 -> 32     | row_windows    | 0.21 | 0.28 | valid: A 2.44, B 1.34                  |
+| 16x16/16, 224x224x3 -> 768 | row_windows    | -    | 0.72 | space_to_depth: B 0.86; valid: B 4.6   |
+| 3x3, 56x56x128, 32 groups  | grouped        | -    | 0.88 | XLA's own: B 4.5                       |
+| 3x3, 14x14x512, 32 groups  | grouped        | -    | 0.28 | XLA's own: B 0.43                      |
+| 3x3, 14x14x384 depthwise   | depthwise      | 0.1  | 0.03 | XLA's own: A 1-3.3, B 1.6              |
+
+Without AMX the candidates for a wide convolution lie within a third of each other; where the two
+machines differ, the rules follow A.
 """
 
 from collections.abc import Sequence
@@ -12,14 +31,13 @@ from collections.abc import Sequence
 from ...windows import Pads, output_size
 
 NK_ROWS = 400
-"""Up to so many rows a dot runs faster with its weights stored [N,K]; with more, [K,N] is as
-fast."""
+"""Up to so many rows a dot runs faster with its weights stored [N,K]."""
 
 SLICES_HEIGHT = 14
 """Up to this output height the copies that im2col makes cost less than they save."""
 
-FEW_CHANNELS = 32
-"""With fewer input channels a direct convolution starves."""
+NARROW = 16
+"""With no more channels on either side, XLA's own int8 convolution is a scalar loop."""
 
 STEM_CHANNELS = 16
 """With fewer, and not a multiple of 4, pixels are read several at a time."""
@@ -47,23 +65,20 @@ def choose_conv(
     and `valid`. Each is exact wherever it is returned; `slices` and `valid` are exact for any
     convolution of one group.
     """
-    kernel, channels = tuple(w_shape[:2]), x_shape[3]
+    kernel, channels, outputs = tuple(w_shape[:2]), x_shape[3], w_shape[3]
     if groups > 1:
         return "depthwise" if groups == channels else "grouped"
     if kernel == (1, 1):
         return "pointwise"
-    dense = tuple(dilation) == (1, 1)
-    if dense and channels < STEM_CHANNELS and channels % 4:
-        return _choose_stem(kernel, strides)
+    undilated = tuple(dilation) == (1, 1)
+    if undilated and channels < STEM_CHANNELS and channels % 4:
+        overlapping = all(k > 2 * s > 2 for k, s in zip(kernel, strides, strict=True))
+        return "space_to_depth" if overlapping and outputs > NARROW else "row_windows"
     height = output_size(x_shape[1], kernel[0], strides[0], pads[0], dilation[0])
-    if height <= SLICES_HEIGHT or channels < FEW_CHANNELS:
+    if height <= SLICES_HEIGHT or max(channels, outputs) <= NARROW:
         return "slices"
-    return "same" if dense and tuple(strides) == (1, 1) and max(kernel) <= 3 else "valid"
-
-
-def _choose_stem(kernel: tuple[int, int], strides: Sequence[int]) -> str:
-    overlapping = all(k > 2 * s for k, s in zip(kernel, strides, strict=True))
-    return "space_to_depth" if min(strides) > 1 and overlapping else "row_windows"
+    adjacent = undilated and tuple(strides) == (1, 1) and max(kernel) <= 3
+    return "same" if adjacent else "valid"
 
 
 def merged_groups(channels: int, groups: int) -> int:
