@@ -185,6 +185,8 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
             form = before
         if form is not None:
             form = step.action.form_after(form, step.options)
+            if form not in FORMS:
+                registry.targets()  # a target declares its form when it is loaded
             known_form(form)
     return form
 
