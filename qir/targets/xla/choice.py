@@ -2,25 +2,25 @@
 
 `benchmarks/kernels.py` prints the figures behind the thresholds. They come from two machines, both
 with two cores and jax 0.10.2: A has AMX int8 and AVX-512 VNNI, B has AVX-512 VNNI only. In ms, at
-batch 1, on idle machines; `-` was not measured:
+batch 1, on idle machines but for the two narrow rows (16 channels); `-` was not measured:
 
-| case                       | takes          | A    | B    | instead of                             |
-|----------------------------|----------------|------|------|----------------------------------------|
-| dot 2x2048 by 2048x1000    | nk             | -    | 0.05 | kn: B 0.23                             |
-| dot 49x2048 by 2048x512    | nk             | -    | 0.21 | kn: B 0.21                             |
-| dot 784x128 by 128x512     | kn             | -    | 0.18 | nk: B 0.18                             |
-| 3x3, 56x56x64 -> 64        | same           | -    | 0.73 | valid: A twice, B 0.76; slices: B 0.93 |
-| 3x3, 14x14x256 -> 256      | slices         | -    | 0.66 | same: B 0.94                           |
-| 3x3, 7x7x512 -> 512        | slices, nk     | 0.34 | 0.82 | valid: A 0.78, B 1.18; kn: B 1.07      |
-| 3x3/2, 56x56x128 -> 128    | valid          | -    | 0.75 | slices: B 0.82                         |
-| 3x3, 56x56x16 -> 16        | slices         | -    | 0.20 | valid: B 1.27                          |
-| 3x3, 56x56x16 -> 24        | same           | -    | 0.14 | slices: B 0.21                         |
-| 7x7/2, 224x224x3 -> 64     | space_to_depth | 0.82 | 1.21 | row_windows: B 1.28; valid: 7.9, 7.3   |
-| 3x3/2, 224x224x3 -> 32     | row_windows    | 0.21 | 0.28 | valid: A 2.44, B 1.34                  |
-| 16x16/16, 224x224x3 -> 768 | row_windows    | -    | 0.72 | space_to_depth: B 0.86; valid: B 4.6   |
-| 3x3, 56x56x128, 32 groups  | grouped        | -    | 0.88 | XLA's own: B 4.5                       |
-| 3x3, 14x14x512, 32 groups  | grouped        | -    | 0.28 | XLA's own: B 0.43                      |
-| 3x3, 14x14x384 depthwise   | depthwise      | 0.1  | 0.03 | XLA's own: A 1-3.3, B 1.6              |
+| case                       | takes          | A    | B    | instead of                           |
+|----------------------------|----------------|------|------|--------------------------------------|
+| dot 2x2048 by 2048x1000    | nk             | -    | 0.05 | kn: B 0.23                           |
+| dot 49x2048 by 2048x512    | nk             | -    | 0.21 | kn: B 0.21                           |
+| dot 784x128 by 128x512     | kn             | -    | 0.18 | nk: B 0.18                           |
+| 3x3, 56x56x64 -> 64        | same           | -    | 0.73 | valid: A twice, B .76; slices: B .93 |
+| 3x3, 14x14x256 -> 256      | slices         | -    | 0.66 | same: B 0.94                         |
+| 3x3, 7x7x512 -> 512        | slices, nk     | 0.34 | 0.82 | valid: A 0.78, B 1.18; kn: B 1.07    |
+| 3x3/2, 56x56x128 -> 128    | valid          | -    | 0.75 | slices: B 0.82                       |
+| 3x3, 56x56x16 -> 16        | slices         | -    | 0.20 | valid: B 1.27                        |
+| 3x3, 56x56x16 -> 24        | same           | -    | 0.14 | slices: B 0.21                       |
+| 7x7/2, 224x224x3 -> 64     | space_to_depth | 0.82 | 1.21 | row_windows: B 1.28; valid: 7.9, 7.3 |
+| 3x3/2, 224x224x3 -> 32     | row_windows    | 0.21 | 0.28 | valid: A 2.44, B 1.34                |
+| 16x16/16, 224x224x3 -> 768 | row_windows    | -    | 0.72 | space_to_depth: B 0.86; valid: B 4.6 |
+| 3x3, 56x56x128, 32 groups  | grouped        | -    | 0.88 | XLA's own: B 4.5                     |
+| 3x3, 14x14x512, 32 groups  | grouped        | -    | 0.28 | XLA's own: B 0.43                    |
+| 3x3, 14x14x384 depthwise   | depthwise      | 0.1  | 0.03 | XLA's own: A 1-3.3, B 1.6            |
 
 Without AMX the candidates for a wide convolution lie within a third of each other; where the two
 machines differ, the rules follow A.
