@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from qir.ir import Op, const
+from qir.errors import QirError
+from qir.ir import Op, const, place_of
 from qir.roles import Role
 from qir.rounding import activation_grid, quantize_array, weight_scale
 from qir.types import DTYPES, DType, Element, Grid, per_tensor
@@ -57,7 +58,7 @@ def affine_elements(
     bias beyond half of i32, the weight's scale is raised until it does not.
     """
     scales = {
-        i: _weight_scales(op.operands[i].value, role.axis if per_channel else None, storage)
+        i: _weight_scales(op, i, role.axis if per_channel else None, storage)
         for i, role in enumerate(roles)
         if role.kind == "weight"
     }
@@ -75,8 +76,12 @@ def affine_elements(
     return found
 
 
-def _weight_scales(array: np.ndarray, axis: int | None, storage: Storage) -> np.ndarray:
+def _weight_scales(op: Op, index: int, axis: int | None, storage: Storage) -> np.ndarray:
     """One f32 scale a channel along the axis, or one for all."""
+    array = op.operands[index].value
+    if not np.isfinite(array).all():
+        raise QirError(f"the weight of {op.kind} holds nan or infinity", at=place_of(op),
+                       help="quantization needs finite weights")  # fmt: skip
     others = tuple(i for i in range(array.ndim) if i != axis)
     largest = np.abs(array).max(axis=others if axis is not None else None, initial=0.0)
     return weight_scale(largest, storage.weight.hi)
