@@ -2,7 +2,7 @@
 
 `benchmarks/kernels.py` prints the figures behind the thresholds. They come from two machines, both
 with two cores and jax 0.10.2: A has AMX int8 and AVX-512 VNNI, B has AVX-512 VNNI only. In ms, at
-batch 1, on idle machines but for the two narrow rows (16 channels); `-` was not measured:
+batch 1; B did other work at times, so ratios below 1.2 say nothing; `-` was not measured:
 
 | case                       | takes          | A    | B    | instead of                           |
 |----------------------------|----------------|------|------|--------------------------------------|
