@@ -18,9 +18,10 @@ def pipelines() -> None:
     """List every named pipeline with its parameters and steps."""
     from .. import registry
     from ..pipeline import check_arrows, compose
+    from ..text.write import option_text
 
     for name, (record, _) in registry.pipelines().items():
-        parameters = ", ".join(f"{key}={value}" for key, value in record.settings.items())
+        parameters = ", ".join(f"{k}={option_text(v)}" for k, v in record.settings.items())
         steps = compose(name)
         inside = ", ".join(step.name for step in record.steps)
         _entry(f"{name}({parameters})", f"-> {check_arrows(steps) or 'any'}", inside)
