@@ -1,13 +1,13 @@
-"""The meanings of lax ops where JAX is no judge: on quantized storage, and at the edges of types."""
+"""What lax ops mean where JAX is no judge: on quantized storage, and at the edges of types."""
 
 import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qir.dialects import lax
 
 from qir import windows
-from qir.dialects import lax
 from qir.errors import QirError
 from qir.evaluate import evaluate
 from qir.ir import Func, const, parameter
@@ -37,20 +37,20 @@ def real(x):
 
 
 @pytest.mark.parametrize("op, shapes, attributes", [
-    (lax.pad, [(2, 5, 4)], dict(low=(0, 1, -1), high=(0, -2, 3), interior=(0, 2, 0))),
-    (lax.pad, [(2, 3)], dict(low=(1, 0), high=(0, 1), value=1.3)),
-    (lax.slice, [(4, 6)], dict(start=(1, 0), limit=(-1, 5), strides=(2, 3))),
-    (lax.concatenate, [(2, 3), (2, 1)], dict(axis=-1)),
-    (lax.transpose, [(2, 3, 4)], dict(permutation=(2, 0, 1))),
-    (lax.broadcast, [(2, 1)], dict(shape=(3, -1, 5), axes=(1, 2))),
-    (lax.reverse, [(2, 3, 4)], dict(axes=(0, 2))),
+    (lax.pad, [(2, 5, 4)], {"low": (0, 1, -1), "high": (0, -2, 3), "interior": (0, 2, 0)}),
+    (lax.pad, [(2, 3)], {"low": (1, 0), "high": (0, 1), "value": 1.3}),
+    (lax.slice, [(4, 6)], {"start": (1, 0), "limit": (-1, 5), "strides": (2, 3)}),
+    (lax.concatenate, [(2, 3), (2, 1)], {"axis": -1}),
+    (lax.transpose, [(2, 3, 4)], {"permutation": (2, 0, 1)}),
+    (lax.broadcast, [(2, 1)], {"shape": (3, -1, 5), "axes": (1, 2)}),
+    (lax.reverse, [(2, 3, 4)], {"axes": (0, 2)}),
     (lax.max, [(2, 3), (3,)], {}),
     (lax.min, [(2, 3), (2, 1)], {}),
-    (lax.reduce_max, [(2, 3, 4)], dict(axes=(0, 2))),
-    (lax.reduce_min, [(2, 3, 4)], dict(axes=(1,))),
+    (lax.reduce_max, [(2, 3, 4)], {"axes": (0, 2)}),
+    (lax.reduce_min, [(2, 3, 4)], {"axes": (1,)}),
     (lax.reduce_window_max, [(7, 6)],
-     dict(window=(3, 2), strides=(2, 1), padding=(1, 0, 2, 1), window_dilation=(1, 2))),
-    (lax.reduce_window_min, [(7, 6)], dict(window=(2, 2), strides=(2, 2), padding=(0, 0, 1, 0))),
+     {"window": (3, 2), "strides": (2, 1), "padding": (1, 0, 2, 1), "window_dilation": (1, 2)}),
+    (lax.reduce_window_min, [(7, 6)], {"window": (2, 2), "strides": (2, 2), "padding": (0, 0, 1, 0)}),
 ])  # fmt: skip
 def test_what_moves_or_compares_means_the_same_on_stored_integers(op, shapes, attributes):
     xs = [stored(shape, i) for i, shape in enumerate(shapes)]
@@ -109,7 +109,12 @@ def test_bf16_is_computed_wide_and_rounded_once():
 
 def test_a_gather_outside_is_moved_inside_or_filled():
     x, at = np.arange(6, dtype=np.float32), np.array([[-1], [4], [9]], np.int32)
-    common = dict(offset_dims=(1,), collapsed_slice_dims=(), start_index_map=(0,), slice_sizes=(2,))
+    common = {
+        "offset_dims": (1,),
+        "collapsed_slice_dims": (),
+        "start_index_map": (0,),
+        "slice_sizes": (2,),
+    }
     assert run(lax.gather, x, at, **common).tolist() == [[0, 1], [4, 5], [4, 5]]
     filled = run(lax.gather, x, at, **common, mode="fill")
     assert np.isnan(filled[[0, 2]]).all() and filled[1].tolist() == [4, 5]

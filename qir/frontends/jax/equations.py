@@ -10,14 +10,14 @@ from jax.extend.core import ClosedJaxpr, Literal
 from ...dialect import items
 from ...errors import Declined, QirError
 from ...evaluate import evaluate_op
-from ...ir import Op, const
-from ...types import TupleType, Type, type_of
+from ...ir import Op, const, walk
+from ...types import type_of
 from .locations import Location, Locations
 from .models import identity
 from .table import IMPORTS, type_of_aval
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
-         "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "custom_lin")  # fmt: skip
+         "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "composite")  # fmt: skip
 SHOWN = 3
 
 
@@ -97,22 +97,23 @@ class Importer:
         if any(o is MISSING for o in operands):
             return [MISSING] * len(equation.outvars)
         try:
-            return list(items(self.imported(equation, operands, location)))
+            return list(self.imported(equation, operands, location))
         except (Declined, QirError) as error:
             reason = error.message if isinstance(error, QirError) else str(error)
             self.problems.setdefault((primitive, reason), []).append(str(location))
             return [MISSING] * len(equation.outvars)
 
-    def imported(self, equation, operands: list[Value], location: Location) -> Op:
-        """The op of an equation, which and whose helpers stand at its location."""
+    def imported(self, equation, operands: list[Value], location: Location):
+        """The ops of an equation's results, which and whose helpers stand at its location."""
         entry = IMPORTS[equation.primitive.name]
         if entry.broadcasts:
             operands = _narrowed(operands, equation.outvars[0].aval.shape)
         ours = [self.op(value, location) for value in operands]
         built = entry.build(equation, *ours)
-        _locate(built, ours, str(location))
-        _check(built, equation)
-        return built
+        results = built if isinstance(built, tuple) else items(built)
+        _locate(results, ours, str(location))
+        _check(results, equation)
+        return results
 
     def op(self, value: Value, location: Location) -> Op:
         """A value as a node of the graph; a constant stands where it is first read."""
@@ -128,8 +129,7 @@ class Importer:
         name = _kept_name(operands, equation.outvars[0].aval) if equation.outvars else None
         arrays = [o.array for o in operands]
         if equation.primitive.name in IMPORTS and all(isinstance(a, np.ndarray) for a in arrays):
-            built = self.imported(equation, operands, location)
-            values = _meaning(built)
+            values = _meanings(self.imported(equation, operands, location))
         else:
             with jax.default_device(jax.devices("cpu")[0]):
                 values = equation.primitive.bind(*arrays, **equation.params)
@@ -137,17 +137,12 @@ class Importer:
         return [Known(_as_numpy(v), name) for v in values]
 
 
-def _meaning(built: Op) -> tuple[np.ndarray, ...]:
-    """The arrays of an op that stands on constants alone."""
+def _meanings(results: Sequence[Op]) -> list[np.ndarray]:
+    """The arrays of ops that stand on constants alone."""
     done: dict[Op, object] = {}
-    stack = [built]
-    while stack:
-        op = stack[-1]
-        waiting = [o for o in op.operands if o not in done]
-        stack.extend(waiting)
-        if not waiting:
-            done[stack.pop()] = evaluate_op(op, [done[o] for o in op.operands])
-    return done[built] if isinstance(built.type, TupleType) else (done[built],)
+    for op in walk(results):
+        done[op] = evaluate_op(op, [done[o] for o in op.operands])
+    return [done[r] for r in results]
 
 
 def _as_numpy(value):
@@ -215,9 +210,9 @@ def _repeats(array: np.ndarray, axis: int) -> bool:
     return bool((array[0] == array[1]).all() and (array == array[:1]).all())
 
 
-def _locate(built: Op, operands: Sequence[Op], location: str) -> None:
+def _locate(results: Sequence[Op], operands: Sequence[Op], location: str) -> None:
     """Stamp what an import built, down to its operands, with the equation's location."""
-    stack, given = [built], set(operands)
+    stack, given = list(results), set(operands)
     while stack:
         op = stack.pop()
         if op not in given and not op.location:
@@ -225,16 +220,12 @@ def _locate(built: Op, operands: Sequence[Op], location: str) -> None:
             stack.extend(op.operands)
 
 
-def _check(built: Op, equation) -> None:
+def _check(results: Sequence[Op], equation) -> None:
     """The types an import gave are those the equation has."""
-    for op_type, variable in zip(_types(built), equation.outvars, strict=True):
+    for result, variable in zip(results, equation.outvars, strict=True):
         expected = type_of_aval(variable.aval)
-        if op_type != expected:
-            raise QirError(f"the import gave {op_type}, JAX has {expected}")
-
-
-def _types(built: Op) -> tuple[Type, ...]:
-    return built.type.items if isinstance(built.type, TupleType) else (built.type,)
+        if result.type != expected:
+            raise QirError(f"the import gave {result.type}, JAX has {expected}")
 
 
 def _not_imported(problems: dict[tuple[str, str | None], list[str]]) -> QirError:

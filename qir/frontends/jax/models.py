@@ -18,9 +18,8 @@ def as_function(f) -> tuple[Callable, Callable]:
     """The function to trace, and the one whose parameters name the inputs."""
     nnx, linen = sys.modules.get("flax.nnx"), sys.modules.get("flax.linen")
     if nnx is not None and isinstance(f, nnx.Module):
-        definition, state = nnx.split(f)
-        # merged inside the trace, so that counters and statistics may change there
-        return lambda *args: nnx.merge(definition, state)(*args), f.__call__
+        # cloned inside the trace, so that counters and statistics may change there
+        return lambda *args: nnx.clone(f)(*args), f.__call__
     if linen is not None and isinstance(f, linen.Module):
         if f.scope is None:
             raise QirError(f"the linen module {type(f).__name__} has no variables",

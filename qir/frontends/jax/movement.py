@@ -5,6 +5,7 @@ A leading extent that comes from an operand is written -1, so that the graph ser
 
 from qir.dialects import lax
 
+from ...dialect import items
 from ...errors import require
 from .table import imports
 
@@ -60,6 +61,33 @@ def transpose(equation, x):
 @imports("concatenate")
 def concatenate(equation, *xs):
     return lax.concatenate(*xs, axis=equation.params["dimension"])
+
+
+@imports("stack")
+def stack(equation, *xs):
+    axis = equation.params["axis"]
+    return lax.concatenate(*(_with_axis(x, axis) for x in xs), axis=axis)
+
+
+def _with_axis(x, axis: int):
+    shape = (*x.shape[:axis], 1, *x.shape[axis:])
+    return lax.reshape(x, shape=_with_unknown(shape, 1 if axis == 0 else 0) if x.shape else shape)
+
+
+@imports("unstack")
+def unstack(equation, x):
+    axis = equation.params["axis"]
+    shape = tuple(n for i, n in enumerate(x.shape) if i != axis)
+    shape = shape if axis == 0 else _with_unknown(shape, 0)
+    parts = items(lax.split(x, sizes=(1,) * x.shape[axis], axis=axis))
+    return tuple(lax.reshape(part, shape=shape) for part in parts)
+
+
+@imports("tile")
+def tile(equation, x):
+    for axis, count in enumerate(equation.params["reps"]):
+        x = lax.concatenate(*[x] * count, axis=axis) if count != 1 else x
+    return x
 
 
 @imports("pad")

@@ -12,9 +12,9 @@ from ...types import Type, dtype_of
 class Import:
     """How a primitive is imported.
 
-    build: `(equation, *operands) -> op`, an op of tuple type where the primitive has several
-    results. It declines with `require`. broadcasts: what it builds broadcasts as numpy does, so a
-    constant operand may stay as small as it is.
+    build: `(equation, *operands) -> op`, an op of tuple type or a tuple of ops where the primitive
+    has several results. It declines with `require`. broadcasts: what it builds broadcasts as numpy
+    does, so a constant operand may stay as small as it is.
     """
 
     build: Callable

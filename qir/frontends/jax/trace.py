@@ -57,13 +57,11 @@ def _inputs(model: Callable, example_args: Sequence):
 
 
 def _abstract(leaf, name: str) -> jax.ShapeDtypeStruct:
-    try:
-        shape = tuple(int(n) for n in np.shape(leaf))
-        found = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-        return jax.ShapeDtypeStruct(shape, jax.dtypes.canonicalize_dtype(found))
-    except (TypeError, ValueError):
-        raise QirError(f"the example for '{name}' is a {type(leaf).__name__}",
-                       help="give an array, or a jax.ShapeDtypeStruct") from None  # fmt: skip
+    found = np.dtype(getattr(leaf, "dtype", None) or np.asarray(leaf).dtype)
+    if found.kind not in "biufV" or (found.kind == "V" and found.name != "bfloat16"):
+        raise QirError(f"the example for '{name}' is a {type(leaf).__name__} of {found}",
+                       help="give an array of numbers, or a jax.ShapeDtypeStruct")  # fmt: skip
+    return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(found))
 
 
 def _argument_names(model: Callable, count: int) -> list[str]:
