@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from qir.graph_pass import graph_pass
-from qir.ir import Func, Op, item, kept
+from qir.ir import Func, Op, kept
 from qir.rewrite import LOCATIONS, selected
 
 
 @graph_pass("any -> any")
 def cse(func: Func) -> Func:
-    """Merge ops of one kind with equal operands, attributes and types; constants by their content."""
+    """Merge ops of one kind with equal operands, attributes and types; constants by content."""
     first: dict[tuple, Op] = {}
     stands_for: dict[Op, Op] = {}
     locations: dict[Op, dict[str, None]] = {}

@@ -12,6 +12,8 @@ from qir.shapes import pads_of
 from ..dialects import lax, nn
 
 LAYERS = (nn.conv2d, nn.depthwise_conv2d, nn.transposed_conv2d, nn.dense)
+STEPS = 32
+"""How far up a layer is looked for."""
 _KINDS = {layer.name for layer in LAYERS}
 _MOVES = either(lax.reshape, lax.transpose)
 _LAYER = either(*LAYERS)(...)
@@ -132,7 +134,7 @@ def number_passes_movement(op, move, x, k):
 
 @rule(nn.mul(nn.matmul(V.a, V.b, clamp=None).once() @ "product", C.k) @ "op")
 def number_passes_matmul(op, product, a, b, k):
-    """One number can scale an operand of a matmul instead, if a layer in front of it can take it."""
+    """One number can scale an operand of a matmul, if a layer in front of it can take it."""
     require(k.size == 1 and op.type == product.type, f"the constant {list(k.shape)} is no number")
     require(_leads_to_layer(a) or _leads_to_layer(b), "no layer stands in front")
     k, clamp = k.reshape(()), op.attributes["clamp"]
@@ -142,9 +144,19 @@ def number_passes_matmul(op, product, a, b, k):
 
 
 def _leads_to_layer(op: Op) -> bool:
-    while op.kind in ("lax.reshape", "lax.transpose"):
-        op = op.operands[0]
-    return op.kind in _KINDS and op.attributes["clamp"] is None and op.operands[1].is_const
+    """Whether a number that scales op can move up to a layer, through movement and matmuls."""
+    stack = [op]
+    for _ in range(STEPS):
+        if not stack:
+            return False
+        op = stack.pop()
+        if op.kind in ("lax.reshape", "lax.transpose"):
+            stack.append(op.operands[0])
+        elif op.kind == "nn.matmul" and op.attributes["clamp"] is None:
+            stack += op.operands
+        elif op.kind in _KINDS and op.attributes["clamp"] is None and op.operands[1].is_const:
+            return True
+    return False
 
 
 def _weight(layer: Op) -> np.ndarray:
@@ -184,7 +196,7 @@ def _per_input(before: Op, x: Op, k: np.ndarray, layer: Op) -> np.ndarray:
 def _does_not_grow(a: np.ndarray, b: np.ndarray) -> None:
     grown = np.broadcast_shapes(a.shape, b.shape)
     require(np.prod(grown) <= max(a.size, b.size),
-            f"the constants {list(a.shape)} and {list(b.shape)} vary along different axes")  # fmt: skip
+            f"constants {list(a.shape)} and {list(b.shape)} vary along different axes")  # fmt: skip
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:

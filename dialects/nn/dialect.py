@@ -1,6 +1,6 @@
 """The dialect of float networks: what quantization reasons about, NHWC, filters HWIO.
 
-`clamp=[low, high]` on an op bounds its result in real numbers: relu is [0.0, inf], relu6 [0.0, 6.0].
+`clamp=[low, high]` on an op bounds its result in real numbers: relu is [0.0, inf].
 """
 
 import numpy as np
@@ -25,7 +25,7 @@ def are_alike(*operands: Type) -> None:
     """Require operands of one storage on one grid, as ops that only compare or copy need them."""
     for type in operands[1:]:
         require(type.element == operands[0].element,
-                f"the operands must be of one element type, found {operands[0]} and {type}")  # fmt: skip
+                f"operands of one element type, found {operands[0]} and {type}")  # fmt: skip
 
 
 def is_bias(b: Type | None, channels: int) -> None:
