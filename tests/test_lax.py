@@ -50,7 +50,8 @@ def real(x):
     (lax.reduce_min, [(2, 3, 4)], {"axes": (1,)}),
     (lax.reduce_window_max, [(7, 6)],
      {"window": (3, 2), "strides": (2, 1), "padding": (1, 0, 2, 1), "window_dilation": (1, 2)}),
-    (lax.reduce_window_min, [(7, 6)], {"window": (2, 2), "strides": (2, 2), "padding": (0, 0, 1, 0)}),
+    (lax.reduce_window_min, [(7, 6)],
+     {"window": (2, 2), "strides": (2, 2), "padding": (0, 0, 1, 0)}),
 ])  # fmt: skip
 def test_what_moves_or_compares_means_the_same_on_stored_integers(op, shapes, attributes):
     xs = [stored(shape, i) for i, shape in enumerate(shapes)]
