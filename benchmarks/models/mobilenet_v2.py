@@ -31,6 +31,10 @@ def scaled(channels: int, width: float) -> int:
     return near + 8 if near < 0.9 * channels * width else near
 
 
+BRANCH = nn.initializers.constant(0.25)
+"""Where the last scale of a residual branch starts; why is said in resnet50.py."""
+
+
 class InvertedResidual(nn.Module):
     """Expand by a 1x1, filter channels by a 3x3, project by a 1x1; shortcut between the ends."""
 
@@ -49,8 +53,10 @@ class InvertedResidual(nn.Module):
         strides = (self.stride, self.stride)
         y = self.conv(wide, (3, 3), strides, feature_group_count=wide, name="depthwise")(y)
         y = nn.relu6(self.norm(name="depthwise_norm")(y))
-        y = self.norm(name="project_norm")(self.conv(self.channels, (1, 1), name="project")(y))
-        return x + y if self.stride == 1 and narrow == self.channels else y
+        residual = self.stride == 1 and narrow == self.channels
+        norm = partial(self.norm, scale_init=BRANCH) if residual else self.norm
+        y = norm(name="project_norm")(self.conv(self.channels, (1, 1), name="project")(y))
+        return x + y if residual else y
 
 
 class MobileNetV2(nn.Module):

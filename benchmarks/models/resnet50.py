@@ -14,6 +14,11 @@ from .random_inputs import images
 he_normal = nn.initializers.he_normal()
 
 
+BRANCH = nn.initializers.constant(0.25)
+"""Where the last scale of each branch starts. At 1 a random network of this depth is chaotic: noise 40 dB
+below the input comes out 11 dB below the output, in float; training starts near 0 (Goyal et al. 2017)."""
+
+
 class Bottleneck(nn.Module):
     """1x1, 3x3 (which strides: v1.5), 1x1 to four times the channels, plus the shortcut."""
 
@@ -27,7 +32,7 @@ class Bottleneck(nn.Module):
         strides, wide = (self.stride, self.stride), 4 * self.channels
         y = nn.relu(self.norm()(self.conv(self.channels, (1, 1))(x)))
         y = nn.relu(self.norm()(self.conv(self.channels, (3, 3), strides, ((1, 1), (1, 1)))(y)))
-        y = self.norm()(self.conv(wide, (1, 1))(y))
+        y = self.norm(scale_init=BRANCH)(self.conv(wide, (1, 1))(y))
         if x.shape != y.shape:
             x = self.conv(wide, (1, 1), strides, name="shortcut")(x)
             x = self.norm(name="shortcut_norm")(x)
