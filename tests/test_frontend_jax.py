@@ -129,7 +129,7 @@ def test_what_moves_elements(name):
     lambda x, i: lax.dynamic_index_in_dim(x, i[1], 1),
     lambda x, i: lax.dynamic_update_slice(x, x[:, :2], (i[0], i[1], 0)),
     lambda x, i: jax.vmap(lambda row, at: row[at])(x, i),
-    lambda x, i: jax.nn.one_hot(i, 5),
+    lambda x, i: jax.vmap(lambda row, at: row[at])(x[:1], i[:1]), lambda x, i: jax.nn.one_hot(i, 5),
     lambda x, i: x.at[:, 1:3].get(mode="fill"),
 ])  # fmt: skip
 def test_indices_known_at_run_time(f):
@@ -360,6 +360,11 @@ def test_keys_and_random_numbers_are_constants():
     noise = lambda x: x + jax.random.normal(jax.random.key(3), x.shape)  # noqa: E731
     func = close(noise, rand(4, 5))
     assert [op.kind for op in func.ops] == ["parameter", "const", "lax.add"]
+
+
+def test_constants_that_only_jax_can_compute_are_computed_by_it():
+    f = lambda x: x + jnp.abs(jnp.fft.fft(jnp.arange(4.0))) + lax.lgamma(2.5)  # noqa: E731
+    assert {op.kind for op in close(f, rand(3, 4)).ops} == {"parameter", "const", "lax.add"}
 
 
 def test_calls_are_inlined_and_stand_where_they_are_called():

@@ -120,6 +120,8 @@ class Importer:
         if isinstance(value, Op):
             return value
         if value not in self.made:
+            if _is_key(value.array):
+                raise QirError("random keys are no values of a graph")
             array = np.asarray(value.array)
             self.made[value] = const(array, type_of(array), value.name, (str(location),))
         return self.made[value]
@@ -127,13 +129,15 @@ class Importer:
     def evaluated(self, equation, operands: list[Known], location: Location) -> list[Known]:
         """The results of an equation on constants: by our meaning of it, else by JAX's own."""
         name = _kept_name(operands, equation.outvars[0].aval) if equation.outvars else None
-        arrays = [o.array for o in operands]
-        if equation.primitive.name in IMPORTS and all(isinstance(a, np.ndarray) for a in arrays):
-            values = _meanings(self.imported(equation, operands, location))
-        else:
-            with jax.default_device(jax.devices("cpu")[0]):
-                values = equation.primitive.bind(*arrays, **equation.params)
-            values = values if equation.primitive.multiple_results else (values,)
+        try:
+            if equation.primitive.name in IMPORTS:
+                results = self.imported(equation, operands, location)
+                return [Known(array, name) for array in _meanings(results)]
+        except (Declined, QirError):
+            pass  # a variant or a type that only JAX knows, complex numbers say
+        with jax.default_device(jax.devices("cpu")[0]):
+            values = equation.primitive.bind(*(o.array for o in operands), **equation.params)
+        values = values if equation.primitive.multiple_results else (values,)
         return [Known(_as_numpy(v), name) for v in values]
 
 
@@ -147,7 +151,7 @@ def _meanings(results: Sequence[Op]) -> list[np.ndarray]:
 
 def _as_numpy(value):
     """numpy's form of an array; keys and their like have none and stay JAX's."""
-    return value if isinstance(value, np.ndarray) or _is_key(value) else np.asarray(value)
+    return value if _is_key(value) else np.asarray(value)
 
 
 def _is_key(value) -> bool:

@@ -167,7 +167,8 @@ def _lead(shape) -> tuple[int, ...]:
 
 def _taken_axis(x, indices, d, sizes) -> int | None:
     """The axis along which a gather takes whole slices of x, None if it does anything else."""
-    if len(d.start_index_map) != 1 or tuple(d.collapsed_slice_dims) != tuple(d.start_index_map):
+    one = len(d.start_index_map) == 1 and not d.operand_batching_dims
+    if not one or tuple(d.collapsed_slice_dims) != tuple(d.start_index_map):
         return None
     (axis,) = d.start_index_map
     whole = all(k == n for i, (k, n) in enumerate(zip(sizes, x.shape, strict=True)) if i != axis)
