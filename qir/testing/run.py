@@ -30,14 +30,15 @@ def run_case(case: Case, scratch: Path) -> Outcome:
     """Run the case's command; a QirError's message is its output.
 
     scratch: what `%t` in the RUN line stands for; `%s` is the file and `%S` its folder. In the
-    output the folders are left out of paths, so that it is the same wherever the tests lie.
+    output the folders are left out of paths, and lines count from the start of the case, so that
+    it is the same wherever the tests lie and whatever stands above the case.
     """
     marks = {"%s": str(case.file), "%S": str(case.file.parent), "%t": str(scratch)}
     said: list[str] = []
     module = None
     try:
         wishes = _wishes([_replaced(word, marks) for word in case.run])
-        module = optimize(case.text, str(case.file), case.line, wishes, said.append, evaluate)
+        module = optimize(case.text, str(case.file), 1, wishes, said.append, evaluate)
         said.append(graph_text(module, wishes))
     except QirError as error:
         module = None

@@ -103,7 +103,7 @@ class _Reader:
         if call.name == "const":
             return self.const(record)
         if call.name == "item":
-            return item(self.lookup(call.args[0]), call.kwargs.get("index", 0))
+            return self.item(call)
         if call.name not in OPS:
             try:
                 definition(call.name)
@@ -114,7 +114,20 @@ class _Reader:
         try:
             return OPS[call.name].build(operands, attributes, location=record.location)
         except QirError as error:
-            return self.fail(error.message, call.offset, len(call.name), error.help)
+            wrong = next((k for k in call.kwargs if f"'{k}'" in error.message), None)
+            if wrong is None:
+                return self.fail(error.message, call.offset, len(call.name), error.help)
+            message, _, help = error.message.partition("; ")
+            return self.fail(message, call.keyword_offsets[wrong], len(wrong), help or error.help)
+
+    def item(self, call: CallText) -> Op:
+        index = call.kwargs.get("index")
+        if len(call.args) != 1 or set(call.kwargs) != {"index"} or type(index) is not int:
+            self.fail("one of several results is written item(%t, index=0)", call.offset, 4)
+        try:
+            return item(self.lookup(call.args[0]), index)
+        except QirError as error:
+            return self.fail(error.message, call.offset, 4, error.help)
 
     def const(self, record: OpText) -> Op:
         call = record.call
