@@ -5,8 +5,8 @@ operands and results share one grid, such as a concatenation. What such an op re
 to its node; where the grids of the two nodes differ, a requantize stands between them. All other
 readers take a value on the grid it comes on.
 
-Nodes that hang together without a fixed one between them are a component. They may all take the
-union of their ranges, at no requantize, or a fixed grid from around them, if two things hold:
+Open nodes that hand values to each other, or read one value, are a component. They may all take
+the union of their ranges, at no requantize, or a fixed grid from around them, if two things hold:
 
 - the grid covers the node's own range, to one step (TFLite's sigmoid is short of 1.0 by one);
 - the grid is at most 4 times as wide as that range, if anyone but such ops reads the node. A step
@@ -209,7 +209,7 @@ def choose(found: Constraints, storage: Storage) -> dict[Op, Element]:
 
 
 def _components(found: Constraints) -> Iterator[tuple[list[Op], list[Element]]]:
-    """Open nodes that hang together, and the elements of the fixed nodes around them."""
+    """Open nodes that hang together, and the elements of the fixed nodes whose values they read."""
     around: dict[Op, list[Transfer]] = {}
     for transfer in found.transfers:
         for node in dict.fromkeys((transfer.producer, *transfer.consumers)):
@@ -224,14 +224,13 @@ def _components(found: Constraints) -> Iterator[tuple[list[Op], list[Element]]]:
         members, elements = [start], {}
         for node in members:  # grows while it is walked
             for transfer in around.get(node, ()):
-                if transfer.producer in found.fixed:
-                    elements[found.fixed[transfer.producer]] = None
-                    continue
                 if id(transfer) in walked:
                     continue
                 walked.add(id(transfer))
                 for other in (transfer.producer, *transfer.consumers):
-                    if other not in seen:
+                    if other in found.fixed:
+                        elements[found.fixed[other]] = None
+                    elif other not in seen:
                         seen.add(other)
                         members.append(other)
         yield members, list(elements)
