@@ -26,7 +26,8 @@ FILE, FUNCTION, LINE = 400, 60, 100
 ORDER = [
     *("errors", "types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
-    *("verify", "evaluate", "arrays", "observers", "mincut", "labelling", "forms", "report"),
+    *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
+    *("forms", "report"),
     *("graph_pass", "target", "registry", "pipeline", "api", "cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""
