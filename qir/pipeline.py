@@ -187,7 +187,9 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
             form = step.action.form_after(form, step.options)
             if form not in FORMS:
                 registry.targets()  # a target declares its form when it is loaded
-            known_form(form)
+            if form not in FORMS:
+                raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
+                               at=step.place, help=suggestion(form, FORMS))  # fmt: skip
     return form
 
 

@@ -1,0 +1,411 @@
+"""The command line: what goes where, exit codes, and the whole path from a model to numbers."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from qir.cli import cli, status
+from qir.cli.opt import opt, split_cases
+from qir.testing.bless import blessed, check_lines, rewritten
+from qir.testing.cases import read_cases
+from qir.testing.check import mismatch
+from qir.testing.run import failure, run_case
+
+ROOT = Path(__file__).resolve().parent.parent
+GRAPH = """func @main(%x: f32[1,4]) -> (f32[1,4]) {
+  %0 = lax.neg(%x) : f32[1,4]
+  %1 = lax.neg(%0) : f32[1,4]
+  return %1
+}
+"""
+
+
+@pytest.fixture
+def call(capsys, monkeypatch, tmp_path):
+    """Run `qir` with words in an empty folder; gives exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.qir").write_text(GRAPH)
+
+    def run(*words: str, stdin: str | None = None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        code = status(cli, list(words), "qir")
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+# qir opt
+
+
+def test_opt_prints_the_graph_alone_on_stdout(call):
+    assert call("opt", "g.qir") == (0, GRAPH, "")
+    assert call("opt", stdin=GRAPH) == (0, GRAPH, "")
+    assert call("opt", "-", "-p", "cse", stdin=GRAPH)[:2] == (0, GRAPH)
+
+
+def test_opt_writes_a_file_in_one_go(call, tmp_path):
+    assert call("opt", "g.qir", "-o", "out.qir") == (0, "", "")
+    assert (tmp_path / "out.qir").read_text() == GRAPH
+    code, out, err = call("opt", "g.qir", "-o", "no/folder/out.qir")
+    assert (code, out) == (1, "")
+    assert err == ("no/folder/out.qir: error: cannot write: No such file or directory\n"
+                   "  help: choose a folder that exists and can be written\n")  # fmt: skip
+    os.mkdir("taken")
+    code, _, err = call("opt", "g.qir", "-o", "taken")
+    assert code == 1 and err.startswith("taken: error: cannot write: Is a directory")
+    assert not list(tmp_path.glob(".*")), "a temporary file was left"
+
+
+def test_opt_shows_graphs_and_seconds_on_stderr(call):
+    code, out, err = call("opt", "g.qir", "-p", "cse, canonicalize", "--print-after", "cse")
+    assert (code, err) == (0, f"// after cse\n{GRAPH}\n")
+    code, out, err = call("opt", "g.qir", "-p", "cse, canonicalize", "--print-after-all")
+    assert err.count("// after") == 2 and out == "func @main(%x: f32[1,4]) -> (f32[1,4]) " \
+        "{\n  return %x\n}\n"  # fmt: skip
+    code, _, err = call("opt", "g.qir", "-p", "cse, canonicalize", "--timing", "--verify-each")
+    assert code == 0
+    assert re.fullmatch(r"(// +\d+\.\d{4} s  (cse|canonicalize|in all)\n){3}", err)
+
+
+def test_opt_explains_what_fired_and_what_declined(call, tmp_path):
+    code, _, err = call("opt", "g.qir", "-p", "canonicalize", "--explain")
+    assert code == 0
+    assert re.search(r"^// canonicalize: \w+ fired at lax.neg$", err, re.M)
+
+
+def test_opt_splits_its_input_and_goes_on_after_an_error(call, tmp_path):
+    bad = "func @bad(%x: f32[4]) {\n  return %y\n}\n"
+    (tmp_path / "many.qir").write_text(f"{GRAPH}// -----\n{bad}// -----\n{GRAPH}")
+    code, out, err = call("opt", "many.qir", "--split-input-file")
+    assert code == 1
+    assert out == f"{GRAPH}// -----\n// -----\n{GRAPH}"
+    assert err.startswith("many.qir:8:10: error: %y is not defined here")
+    code, _, err = call("opt", "many.qir", "--split-input-file", "-o", "x.qir")
+    assert code == 1 and "--split-input-file prints" in err
+
+
+def test_lines_of_cases_are_those_of_the_file():
+    assert split_cases("a\nb\n// -----\nc\x0b\n// -----  \n") == [
+        (1, "a\nb\n"), (4, "c\x0b\n"), (6, ""),
+    ]  # fmt: skip
+
+
+def test_opt_takes_pipeline_files_and_parameters(call, tmp_path):
+    (tmp_path / "mine.pipe").write_text("pipeline mine(target=xla) = cse, canonicalize\n")
+    code, out, err = call("opt", "g.qir", "-p", "mine.pipe", "--param", "target=tflite")
+    assert (code, err) == (0, "")
+    code, _, err = call("opt", "g.qir", "-p", "mine.pipe", "--param", "traget=xla")
+    assert code == 1 and "no parameter 'traget'" in err and "did you mean 'target'" in err
+    code, _, err = call("opt", "g.qir", "-p", "cse", "--param", "target=(")
+    assert code == 1 and err.startswith("--param:1:17: error: syntax error")
+
+
+# Exit codes
+
+
+def test_a_users_error_is_one_message_and_code_1(call):
+    for words in (("opt", "nowhere.qir"), ("opt", "g.qir", "-p", "nothing"), ("opt", "--nothing"),
+                  ("nothing",), ("run", "g.qir", "--inputs", "g.qir")):  # fmt: skip
+        code, out, err = call(*words)
+        assert (code, out) == (1, "")
+        assert err and "Traceback" not in err
+
+
+def test_a_bug_is_a_traceback_and_code_2(call, monkeypatch):
+    def broken(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(sys.modules["qir.cli.opt"], "optimize", broken)
+    code, _, err = call("opt", "g.qir")
+    assert code == 2
+    assert "ZeroDivisionError" in err and "this is a bug in qir" in err
+
+
+def test_help_and_version_end_well(call):
+    assert call("--help")[0] == call("opt", "--help")[0] == 0
+    assert call("--version")[1].startswith("qir, version ")
+
+
+# Listings
+
+
+def test_passes_show_arrow_options_and_first_line(call):
+    code, out, _ = call("passes")
+    assert code == 0
+    assert ("propagate_types(weights: per_channel|per_tensor = per_channel)  [calibrated -> qdq]\n"
+            "    ") in out  # fmt: skip
+    assert "export(path: str)  [any -> any]\n    Write the graph to `path`" in out
+
+
+def test_pipelines_and_targets_are_listed(call):
+    code, out, _ = call("pipelines")
+    assert code == 0
+    assert re.search(r"^ptq_int8\(method=minmax, .*target=xla\)  \[-> xla\]$", out, re.M)
+    assert "float_front()  [-> float]" in out
+    assert re.search(r"^xla  \[xla\]\n    \w", call("targets")[1], re.M)
+
+
+def test_importing_qir_loads_no_framework_and_listing_passes_no_jax():
+    code = ("import sys, qir; assert not {'jax', 'networkx', 'numpy'} & set(sys.modules);"
+            "from qir.cli import cli; cli.main(['passes'], standalone_mode=False);"
+            "assert not {'jax', 'networkx', 'sklearn', 'tqdm'} & set(sys.modules)")  # fmt: skip
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+# Models
+
+MODEL = """
+    import jax.numpy as jnp
+    import numpy as np
+
+    W = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
+
+    def model(x):
+        return jnp.maximum(x @ W, 0.0)
+
+    def strange(x):
+        return jnp.linalg.eigh(x.T @ x)[0] + jnp.fft.rfft(x[0]).real[0]
+"""
+
+
+@pytest.fixture
+def model(tmp_path):
+    (tmp_path / "model.py").write_text(textwrap.dedent(MODEL))
+    data = np.random.default_rng(1).standard_normal((20, 16)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", x=data)
+    return data
+
+
+def test_from_a_function_to_numbers(call, model, tmp_path):
+    code, out, err = call("quantize", "model.py:model", "--calibration", "data.npz", "-o", "q.qir",
+                          "--param", "method=mse")  # fmt: skip
+    assert code == 0, err
+    assert "float ops left: 0" in out
+    first = {p.name: p.read_bytes() for p in tmp_path.glob("q.*")}
+    assert len(first) == 2
+    call("quantize", "model.py:model", "--calibration", "data.npz", "-o", "q.qir", "--param",
+         "method=mse")  # fmt: skip
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("q.*")} == first
+    np.savez("in.npz", model)
+    code, out, err = call("run", "q.qir", "--inputs", "in.npz", "-o", "out.npz")
+    assert code == 0, err
+    (result,) = np.load("out.npz").values()
+    weights = np.random.default_rng(0).standard_normal((16, 8)).astype(np.float32)
+    expected = np.maximum(model @ weights, 0)
+    assert result.shape == (20, 8)
+    assert np.abs(result - expected).max() < 0.05 * expected.max()
+
+
+def test_a_saved_float_graph_is_quantized_too(call, model):
+    import qir
+
+    spec = __import__("importlib.util").util.spec_from_file_location("model", "model.py")
+    module = __import__("importlib.util").util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    qir.save(qir.trace(module.model, model[:1]), "float.qir")
+    code, out, err = call("quantize", "float.qir", "--calibration", "random:4")
+    assert code == 0, err
+    assert "float ops left: 0" in out
+
+
+def test_bench_compares_in_one_run(call, model):
+    code, out, err = call("bench", "model.py:model", "--input", "f32[1,16]", "--rounds", "3",
+                          "--batch", "2")  # fmt: skip
+    assert code == 0, err
+    assert re.search(r"^float +\d+\.\d+ ms$", out, re.M)
+    assert re.search(r"^int8 +\d+\.\d+ ms$", out, re.M)
+    assert "f32[2,16]" in out and "weak baseline" in out
+
+
+def test_unsupported_primitives_are_reported_together_with_their_places(call, model):
+    code, out, err = call("quantize", "model.py:strange", "--input", "f32[4,4]",
+                          "--calibration", "random")  # fmt: skip
+    assert (code, out) == (1, "")
+    assert "eigh" in err and "fft" in err
+    assert err.count("model.py:") >= 2
+    assert "qir/frontends/jax" in err
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["nowhere.py:f"], "nowhere.py: error: cannot read: no such file\n"),
+    (["model.py:nothing"], "error: model.py has no 'nothing'\n"),
+    (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir) or a "
+     "function: package.module:function or path.py:function.\n"),
+    (["no_such_module:f"], "error: cannot import no_such_module: No module named "
+     "'no_such_module'\n  help: a file is named with its suffix: path.py:function\n"),
+    (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"
+     "  help: give --input f32[1,28,28,1] for each, or --calibration\n"),
+    (["model.py:model", "--input", "float32[4]"], "error: unknown type 'float32'\n"
+     "  help: did you mean 'f32'? known: bf16, bool, f16, f32, f64, i16, i2, i32, i4, i64, i8, "
+     "u16, u32, u8\n"),
+    (["model.py:model", "--input", "f32(4)"], "error: 'f32(4)' is no type of an input\n"
+     "  help: it is written f32[1,28,28,1]\n"),
+    (["model.py:model", "--calibration", "nowhere.npz"],
+     "nowhere.npz: error: cannot read: No such file or directory\n"),
+    (["model.py:model", "--calibration", "model.py"],
+     "model.py: error: this holds no arrays as numpy.savez writes them\n"),
+    (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
+     "pipelines/ptq_int8.pipe:16:3: error: legalize leads to the unknown form 'abacus'\n"
+     "    legalize(target=$target),\n    ^^^^^^^^\n"
+     "  help: known: calibrated, float, int8, mixed, observed, qdq, traced, xla\n"),
+])  # fmt: skip
+def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
+    assert call("quantize", *words) == (1, "", message)
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    (np.zeros((0, 16), np.float32), "the calibration data is empty"),
+    (np.zeros((3, 17), np.float32), "has shape [1, 17], the model takes [1, 16]"),
+    (np.full((3, 16), np.nan, np.float32), "sample 0: the input 'x' holds nan at index [0, 0]"),
+    (np.zeros((3, 16), "S3"), "sample 0: the input 'x' is no array of numbers"),
+])  # fmt: skip
+def test_what_is_wrong_with_calibration_data_is_said(call, model, data, message):
+    np.savez("bad.npz", x=data)
+    code, out, err = call("quantize", "model.py:model", "--input", "f32[1,16]", "--calibration",
+                          "bad.npz")  # fmt: skip
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_a_truncated_weights_file_is_said(call, model, tmp_path):
+    call("quantize", "model.py:model", "--calibration", "data.npz", "-o", "q.qir")
+    (weights,) = tmp_path.glob("*.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    code, out, err = call("run", "q.qir")
+    assert (code, out) == (1, "")
+    assert err == (f"{weights.name}: error: this is no whole weights file, it is truncated or "
+                   "damaged\n  help: write the model again\n")  # fmt: skip
+
+
+# The runner of .qir tests
+
+CASES = """// RUN: qir-opt %s -p "canonicalize"
+func @main(%x: f32[4]) -> (f32[4]) {
+  %0 = lax.neg(%x)
+  return %0
+}
+// CHECK: lax.neg
+// EVAL
+// -----
+// RUN: qir-opt %s \\
+// RUN:   -p "cse" --print-after-all | filecheck %s
+func @other(%x: f32[4]) -> (f32[4]) {
+  return %x
+}
+// CHECK: after cse
+// CHECK-NOT: neg
+// -----
+func @wrong(%x: f32[4]) -> (f32[4]) {
+  return %y
+}
+// CHECK: wrong.qir:2:10: error: %y is not defined here
+"""
+
+
+def cases_of(tmp_path, text: str):
+    path = tmp_path / "wrong.qir"
+    path.write_text(text)
+    return read_cases(path)
+
+
+def verdicts(tmp_path, text: str) -> list[str | None]:
+    return [failure(c, run_case(c, tmp_path)) for c in cases_of(tmp_path, text)]
+
+
+def test_cases_run_and_pass(tmp_path):
+    cases = cases_of(tmp_path, CASES)
+    assert [c.name for c in cases] == ["main:1", "other:9", "wrong:17"]
+    assert cases[1].run == ("%s", "-p", "cse", "--print-after-all")
+    assert cases[2].run == cases[0].run
+    assert verdicts(tmp_path, CASES) == [None, None, None]
+
+
+def test_cases_fail_for_the_right_reasons(tmp_path):
+    def only(text):
+        (found,) = verdicts(tmp_path, text)
+        return found
+
+    start = "// RUN: qir-opt %s\nfunc @main(%x: f32[4]) -> (f32[4]) {\n  return %x\n}\n"
+    assert "it tests nothing" in only(start)
+    assert "Couldn't match" in only(start + "// CHECK: lax.neg\n")
+    assert "excluded string found" in only(start + "// CHECK: func\n// CHECK-NOT: return\n")
+    assert "no CHECK line expects an error" in only(start.replace("%x\n", "%y\n") + "// EVAL\n")
+    assert "No such option" in only(start.replace("%s", "%s --nothing") + "// EVAL\n")
+
+
+def test_eval_compares_before_and_after(tmp_path, monkeypatch):
+    import toy
+
+    from qir import registry
+    from qir.graph_pass import graph_pass
+    from qir.pattern import V
+    from qir.rewrite import rewrite, rule
+
+    @rule(toy.neg(V.x))
+    def wrong(x):
+        """A rule that keeps the type and not the meaning."""
+        return toy.scale(x, by=-1.001)
+
+    @graph_pass("any -> any")
+    def spoil(func):
+        """Apply it."""
+        return rewrite(func, wrong)
+
+    monkeypatch.setattr(registry, "passes", lambda: {"spoil": spoil})
+    start = ("// RUN: qir-opt %s -p spoil\nfunc @main(%x: f32[64]) -> (f32[64]) {\n"
+             "  %0 = toy.neg(%x)\n  return %0\n}\n")  # fmt: skip
+    (found,) = verdicts(tmp_path, start + "// EVAL\n")
+    assert "EVAL: result 0 of @main differs at [" in found
+    assert verdicts(tmp_path, start + "// EVAL: rtol=1e-2\n") == [None]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("func @f() { return }\n", "no RUN line here and none in the file's first case"),
+    ("// RUN: filecheck %s\n", "a RUN line starts with qir-opt"),
+    ("// RUN: qir-opt '\n", "the RUN line cannot be read"),
+    ("// RUN: qir-opt\n// RUN: qir-opt\n", "a case has one RUN line"),
+    ("// RUN: qir-opt\n// EVAL: tol=1\n", "'tol=1' is no setting of EVAL"),
+    ("// RUN: qir-opt\n// EVAL: rtol=x\n", "'rtol=x' is no setting of EVAL"),
+])  # fmt: skip
+def test_wrong_test_files_are_errors(tmp_path, text, message):
+    from qir.errors import QirError
+
+    with pytest.raises(QirError, match=re.escape(message)):
+        cases_of(tmp_path, text)
+
+
+def test_blessing_writes_checks_that_pass_and_keeps_those_written_by_hand(tmp_path):
+    text = ("// RUN: qir-opt %s\nfunc @main(%x: f32[4]) -> (f32[4]) {\n  return %x\n}\n"
+            "// CHECK: old\n// CHECK-NEXT: older\n\n// -----\nfunc @f() {\n  return\n}\n"
+            "// CHECK-NOT: func\n")  # fmt: skip
+    first, second = cases_of(tmp_path, text)
+    output = run_case(first, tmp_path).output
+    new = blessed(first, output)
+    assert mismatch(new, output, "f", 1) is None
+    assert blessed(second, output) is None
+    again, diff = rewritten(tmp_path / "wrong.qir", {1: (first.text, new)})
+    assert "-// CHECK: old" in diff and "+// CHECK: func @main" in diff
+    assert again.endswith("// CHECK-NOT: func\n") and again.count("// -----\n") == 1
+    assert [c.text for c in cases_of(tmp_path, again)] == [new, second.text]
+    strange = "a {{b}} [[C]] [[1, 2]]\n\nnext\n  last"
+    assert mismatch("\n".join(check_lines(strange)), strange, "f", 1) is None
+
+
+def test_the_run_line_is_the_command_line():
+    """Every option of `qir opt` that is not about files is a wish, so tests can use it."""
+    from dataclasses import fields
+
+    from qir.cli.opt import Wishes
+
+    named = {parameter.name for parameter in opt.params}
+    wishes = {field.name for field in fields(Wishes)}
+    assert named - wishes == {"file", "output", "split_input_file"}
