@@ -112,11 +112,12 @@ def _merged(layer: Op, pad: Op, x: Op, window):
     low, high = pad.attributes["low"], pad.attributes["high"]
     require(not any(pad.attributes["interior"] or ()), "it pads between the elements")
     require(not any((low[0], high[0], low[3], high[3])), "it pads the batch or the channels")
+    require(min(*low, *high) >= 0, f"it crops by {list(low)} and {list(high)}")
     own = pads_of(pad.type, window, a["strides"], a["padding"], dilation)
     outer = zip(low[1:3], high[1:3], strict=True)
     pads = tuple((p + q, r + s) for (p, r), (q, s) in zip(own, outer, strict=True))
-    least, most = 0, list(window) if layer.kind == "nn.max_pool" else [np.inf, np.inf]
-    require(all(least <= n < m for pair, m in zip(pads, most, strict=True) for n in pair),
+    most = window if layer.kind == "nn.max_pool" else (np.inf, np.inf)
+    require(all(0 <= n < m for pair, m in zip(pads, most, strict=True) for n in pair),
             f"together they would pad by {pads}")  # fmt: skip
     return shortest_padding(pads, x.shape[1:3], window, a["strides"], dilation)
 

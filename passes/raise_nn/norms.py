@@ -56,7 +56,6 @@ def scaled_deviation_is_layer_norm(x, mean, variance, epsilon, gamma):
 def _layer_norm(x: Op, mean: Op, variance: Op, epsilon) -> Op:
     require(_is_mean_of(mean, x), f"{mean.kind} is not the mean of the value over its last axis")
     require(_is_variance_of(variance, x), f"{variance.kind} is not the variance over the last axis")
-    require(x.shape[-1] > 0, "there is nothing to normalize")
     ones = np.ones(x.shape[-1], x.dtype.numpy)
     return nn.layer_norm(x, ones, np.zeros_like(ones), epsilon=number(epsilon))
 
@@ -86,7 +85,6 @@ def _rms_norm(x: Op, power: Op, epsilon) -> Op:
     squared = _mean_source(power)
     require(squared is not None and _square_source(squared) is x,
             f"{power.kind} is not the mean square of the value over its last axis")  # fmt: skip
-    require(x.shape[-1] > 0, "there is nothing to normalize")
     return nn.rms_norm(x, np.ones(x.shape[-1], x.dtype.numpy), epsilon=number(epsilon))
 
 
