@@ -16,13 +16,13 @@ from time import perf_counter
 import click
 import jax
 import numpy as np
-from qir.targets.xla.evaluator import evaluate as evaluate_on_xla
 
 import qir
 from qir.cli.bench import interleaved
 from qir.evaluate import evaluate, evaluate_op
 from qir.ir import Op, place_of
 from qir.report import float_ops
+from qir.targets.xla.compile import compile_func
 from qir.types import TupleType
 
 from . import measure
@@ -148,7 +148,7 @@ def compare_with_numpy(quantized, x: np.ndarray) -> tuple[int, tuple[str, ...]]:
     compared, differing = 0, []
     for func in (quantized.module.main, quantized.func):
         ops = [op for op in func.ops if not (op.is_const or isinstance(op.type, TupleType))]
-        values = dict(zip(ops, evaluate_on_xla(func.with_results(ops), [x]), strict=True))
+        values = dict(zip(ops, compile_func(func.with_results(ops))(x), strict=True))
         values |= {op: op.value for op in func.ops if op.is_const}
         for op in ops[len(func.parameters) :]:
             compared += 1

@@ -1,0 +1,68 @@
+"""The benchmarks run, in small; what they measure with is right."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import fashion_mnist, large_models, measure, scale
+from benchmarks.models.fashion_cnn import FashionCNN
+
+
+def test_signal_to_noise_is_in_decibels():
+    signal = np.array([3.0, -4.0])
+    assert measure.signal_to_noise(signal, signal) == np.inf
+    assert measure.signal_to_noise(signal, 1.1 * signal) == pytest.approx(20)
+
+
+def test_tables_are_aligned():
+    rows = [("model", "ms"), ("a", 10.5), ("longer", 7)]
+    assert measure.columns(rows).splitlines() == ["model     ms", "a       10.5", "longer     7"]
+    assert measure.markdown(rows).splitlines()[:2] == ["| model | ms |", "| --- | ---: |"]
+
+
+def test_the_machine_is_described():
+    assert f"{measure.threads()} threads" in measure.machine()
+
+
+@pytest.mark.parametrize("model", ["resnet50", "mobilenet_v2", "encoder"])
+def test_models_quantize_fully_and_equal_numpy(model, tmp_path):
+    arguments = [model, "--tiny", "--rounds=1", "--samples=4", f"--records={tmp_path}"]
+    CliRunner().invoke(large_models.main, arguments, catch_exceptions=False)
+    record = large_models.Record(**json.loads((tmp_path / f"{model}.json").read_text()))
+    assert not record.float_ops
+    assert record.compared > record.ops
+    assert not record.differing
+    assert record.noise_db > large_models.LOW
+    assert len(large_models.tables([record], rounds=1, samples=4)) == 6
+
+
+def test_fashion_table_has_a_row_for_each_calibration():
+    images = np.random.default_rng(0).random((20, 28, 28, 1), np.float32)
+    variables = FashionCNN().init(jax.random.key(0), images[:1])
+
+    def model(x):
+        return FashionCNN().apply(variables, x)
+
+    labels = np.asarray(model(images)).argmax(-1)
+    calibration = fashion_mnist.calibration_images(images, 5)
+    rows, sizes, failures = fashion_mnist.compare(
+        model, images[:1], calibration, images, labels, methods=("minmax", "mse")
+    )
+    assert [row[:2] for row in rows[1:]] == [
+        ("float", ""), ("per_channel", "minmax"), ("per_channel", "mse"), ("per_tensor", "minmax"),
+    ]  # fmt: skip
+    assert {row[4] for row in rows[2:]} == {0}
+    assert "times smaller" in sizes
+    assert not any("computes in float" in text for text in failures)
+
+
+def test_scale_counts_ops_and_reads_text_back():
+    _, rows = scale.passes_table(30)
+    assert {"trace", "canonicalize", "calibrate", "lower_int8"} <= {row[0] for row in rows}
+    title, rows = scale.text_table(30)
+    assert rows[1][0].startswith("print")
+    title, rows = scale.start_table(rounds=1)
+    assert title.endswith(": none.")
