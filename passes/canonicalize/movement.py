@@ -2,10 +2,10 @@
 
 from qir import shapes
 from qir.errors import require
-from qir.pattern import Pattern, V
+from qir.pattern import Pattern, V, either
 from qir.rewrite import rule
 
-from ...dialects import lax
+from ...dialects import lax, nn
 
 
 @rule(lax.reshape(V.x) @ "op")
@@ -105,8 +105,21 @@ def reverse_of_ones(op, x):
     return x
 
 
+@rule(either(
+    nn.mean, nn.sum, nn.reduce_max, nn.reduce_min, lax.reduce_sum, lax.reduce_max, lax.reduce_min,
+    lax.reduce_prod, lax.reduce_and, lax.reduce_or,
+)(V.x) @ "op")  # fmt: skip
+def reduction_of_ones_is_reshape(op, x):
+    """A reduction over axes of extent 1 is a reshape, unless the batch is one of them."""
+    axes = [a % x.type.rank for a in op.attributes["axes"]]
+    require(all(x.shape[a] == 1 for a in axes), f"{op.kind} reduces {x.type}")
+    require(0 not in axes, "the leading axis is reduced")
+    return lax.reshape(x, shape=shapes.open_shape(x.shape, op.shape))
+
+
 RULES = (
     reshape_to_same_shape, reshape_of_reshape, transpose_to_same_order, transpose_of_transpose,
     transpose_of_ones_is_reshape, broadcast_of_nothing_is_reshape, concatenate_of_one,
     split_into_one, slice_of_all, slice_at_constants, pad_by_nothing, reverse_of_ones,
+    reduction_of_ones_is_reshape,
 )  # fmt: skip
