@@ -11,10 +11,10 @@ if (_root / "pyproject.toml").is_file() and str(_root) not in __path__:
     __path__.append(str(_root))
 
 _PUBLIC = {
-    "Func": "ir", "Module": "ir", "Op": "ir", "const": "ir", "item": "ir", "parameter": "ir",
-    "QirError": "errors", "rule": "rewrite", "C": "pattern", "V": "pattern", "tensor": "types",
-    "trace": "api", "quantize": "api", "load": "api", "save": "api", "compile": "api",
-    "run_pipeline": "api", "Quantized": "api",
+    "C": "pattern", "Func": "ir", "Module": "ir", "Op": "ir", "QirError": "errors",
+    "Quantized": "api", "V": "pattern", "compile": "api", "const": "ir", "item": "ir",
+    "load": "api", "parameter": "ir", "quantize": "api", "rule": "rewrite", "run_pipeline": "api",
+    "save": "api", "tensor": "types", "trace": "api",
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from qir import shapes
 from qir.attributes import Ints, Padding, Pair
 from qir.integer_forms import Wanted, integer_form
+from qir.ir import const
 from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 from qir.windows import conv2d as conv2d_sums
@@ -131,6 +132,8 @@ def _affine(definition):
     """The integer form of an op with operands x, w, b and the attributes of its integer twin."""
 
     def build(op, wanted: Wanted, x, w, b=None):
+        if b is not None and b.is_const:  # its grid follows from those of x and w
+            b = const(b.value, name=b.attributes["name"], location=b.location)
         attributes = {k: v for k, v in op.attributes.items() if k in definition.attributes}
         attributes["clamp"] = stored_clamp(op.attributes["clamp"], wanted.to)
         scale = real_scale(x.type, w.type, to=wanted.to)
