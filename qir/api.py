@@ -41,7 +41,8 @@ def run_pipeline(module: Module | Func, pipeline: str, samples=None,
 
 
 def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_int8",
-             target: str = "xla", listen: Listener | None = None, **parameters) -> "Quantized":  # fmt: skip
+             target: str = "xla", listen: Listener | None = None,
+             **parameters) -> "Quantized":  # fmt: skip
     """Quantize a model and give it back as a callable.
 
     model: a function (traced with `example_args`), a `Module` or a `Func`. example_args: one array
@@ -171,7 +172,7 @@ def _example_from(calibration):
     """The first calibration item as example, and calibration data that still holds it."""
     if calibration is None:
         raise QirError("no example to trace the model with",
-                       help="give example_args=..., or calibration data to take one from")  # fmt: skip
+                       help="give example_args=... or calibration data")  # fmt: skip
     if not callable(calibration) and iter(calibration) is calibration:
         calibration = list(calibration)  # a one-way iterator would lose the item we look at
     items: Iterable = calibration() if callable(calibration) else calibration

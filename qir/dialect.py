@@ -17,7 +17,7 @@ from .errors import Declined, QirError, suggestion
 from .ir import OPS, Op, const, item, place_of
 from .pattern import Pattern, node
 from .roles import Roles, RoleTable, keeps_float
-from .types import TupleType
+from .types import DTYPES, DType, TupleType, Type
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -71,7 +71,7 @@ class OpDefinition:
             return node((self.name,), operands, attributes, self.commutative)
         while operands and operands[-1] is None:
             operands = operands[:-1]
-        return self.build(tuple(_as_op(self, o) for o in operands), attributes, location=location)
+        return self.build(_as_ops(self, operands), attributes, location=location)
 
     def build(self, operands: tuple[Op, ...], attributes: dict, location=()) -> Op:
         """A node of this op, typed; QirError says what does not fit."""
@@ -120,11 +120,20 @@ def _definition(name: str) -> OpDefinition:
     return OPS[name]
 
 
-def _as_op(definition: OpDefinition, operand) -> Op:
+def _as_ops(definition: OpDefinition, operands) -> tuple[Op, ...]:
+    """Operands as nodes; real numbers and arrays of them take the storage of the reals they meet."""
+    met = (o.type for o in operands if isinstance(o, Op) and not isinstance(o.type, TupleType))
+    storage = next((type.dtype for type in met if type.is_float), DTYPES["f32"])
+    return tuple(_as_op(definition, operand, storage) for operand in operands)
+
+
+def _as_op(definition: OpDefinition, operand, storage: DType) -> Op:
     if isinstance(operand, Op):
         return operand
     if isinstance(operand, (int, float, np.ndarray, np.generic)):
-        return const(np.float32(operand) if isinstance(operand, (int, float)) else operand)
+        array = np.asarray(operand)
+        real = isinstance(operand, (int, float)) or array.dtype.kind in "fV"
+        return const(array, Type(storage, array.shape)) if real else const(array)
     raise QirError(f"{definition.name}: an operand must be a value of the graph or an array, "
                    f"found {type(operand).__name__}")  # fmt: skip
 
@@ -137,7 +146,8 @@ class Dialect:
     doc: str = ""
 
     def op(self, function: Callable | None = None, *, grid: RoleTable = keeps_float,
-           commutative=False, pointwise=False, moves=False, on_storage=False, name=None):  # fmt: skip
+           commutative=False, pointwise=False, moves=False, on_storage=False,
+           name=None):  # fmt: skip
         """Declare an op by its typing function; the function's name is the op's."""
 
         def declare(typing: Callable) -> OpDefinition:

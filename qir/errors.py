@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """A position in a text: its file, 1-based line and column, and the line itself for the caret."""
+    """A position in a text: its file, 1-based line and column, and the line for the caret."""
 
     file: str
     line: int

@@ -73,6 +73,6 @@ def checked_input(parameter: Op, array) -> np.ndarray:
     if array.shape != type.shape:
         raise QirError(f"the input '{name}' has shape {list(array.shape)}, "
                        f"the model takes {list(type.shape)}")  # fmt: skip
-    if array.dtype != type.dtype.numpy and not np.can_cast(array.dtype, type.dtype.numpy, "same_kind"):
+    if not np.can_cast(array.dtype, type.dtype.numpy, "same_kind"):
         raise QirError(f"the input '{name}' holds {array.dtype}, the model takes {type.dtype}")
     return array.astype(type.dtype.numpy, copy=False)

@@ -120,7 +120,8 @@ def float_(op: Op) -> str | None:
 
 @form("observed", "float with quant.observe where a range is needed")
 def observed(op: Op) -> str | None:
-    if _dialect(op) in ("int8", "xla", "tfl") or _QUANT_STAGES.get(op.kind) not in (None, "observed"):
+    stage = _QUANT_STAGES.get(op.kind)
+    if _dialect(op) in ("int8", "xla", "tfl") or stage not in (None, "observed"):
         return "belongs to a later form"
     return None
 

@@ -314,8 +314,9 @@ def _with_batch(func: Func, batch: int) -> Func:
         try:
             return op.with_operands(*operands)
         except QirError as error:
-            raise QirError(f"this graph serves batch {old} only: {error.message}", at=error.at,
-                           help="trace the model again with the batch you need") from error  # fmt: skip
+            message = f"this graph serves batch {old} only: {error.message}"
+            help = "trace the model again with the batch you need"
+            raise QirError(message, at=error.at, help=help) from error
 
     new = transform(func, change)
     for before, after in zip(func.results, new.results, strict=True):

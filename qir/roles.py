@@ -14,9 +14,9 @@ class Role:
 
     kind: `free` any per-tensor grid; `same` the grid of its group; `fixed` the grid its storage
     prescribes; `weight` symmetric along `axis`; `bias` the product of the scales of operands `of`;
-    `folded` a float constant that `lower_int8` turns into integer
-    constants of the op; `index` and `bool` never quantized; `float` keeps its op in float; `power_of_two` a free grid
-    of zero point 0 and scale 2^-n at most `limit`; `internal` a free grid of a cell's own value.
+    `folded` a float constant that `lower_int8` turns into integer constants of the op; `index`
+    and `bool` never quantized; `float` keeps its op in float; `power_of_two` a free grid of zero
+    point 0 and scale 2^-n at most `limit`; `internal` a free grid of a cell's own value.
     """
 
     kind: str

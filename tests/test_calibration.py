@@ -269,7 +269,7 @@ WRONG_DATA = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("samples", "message"), WRONG_DATA, ids=[str(i) for i in range(len(WRONG_DATA))])
+@pytest.mark.parametrize(("samples", "message"), WRONG_DATA, ids=map(str, range(len(WRONG_DATA))))
 def test_wrong_data_is_told_with_input_and_sample(samples, message):
     assert message in failure(observed(ONE_INPUT), samples)
 

@@ -156,7 +156,8 @@ class _Reader:
         if array.dtype.kind not in "biuf" or array.shape != type.shape:
             raise ValueError(f"found {value!r}")
         if type.dtype.kind == "int" and array.size:
-            if array.dtype.kind == "f" or array.min() < type.dtype.lo or array.max() > type.dtype.hi:
+            low, high = array.min(), array.max()
+            if array.dtype.kind == "f" or low < type.dtype.lo or high > type.dtype.hi:
                 raise ValueError(f"a value does not fit in {type.dtype}")
         return array.astype(type.dtype.numpy)
 

@@ -162,9 +162,9 @@ _TOKENS = {
     "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "RSQB": "']'", "LBRACE": "'{'",
     "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "EQUAL": "'='", "LESSTHAN": "'<'",
     "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "WORD": "a name", "NUMBER": "a number",
-    "STRING": "a text in quotes", "VALUE": "a value such as %x", "RESOURCE": "a resource such as #w",
-    "FUNC": "a function such as @main", "AXIS": "an axis such as @3", "SETTING": "a setting such as $x",
-    "$END": "the end of the text",
+    "STRING": "a text in quotes", "VALUE": "a value such as %x", "AXIS": "an axis such as @3",
+    "RESOURCE": "a resource such as #w", "FUNC": "a function such as @main",
+    "SETTING": "a setting such as $x", "$END": "the end of the text",
 }  # fmt: skip
 
 

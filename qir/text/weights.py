@@ -1,4 +1,4 @@
-"""Weights in `.safetensors` files beside the text: written atomically, read when first asked for."""
+"""Weights in `.safetensors` files beside the text: written atomically, read when needed."""
 
 import json
 import os
@@ -32,8 +32,9 @@ def open_weights(path: Path) -> dict[str, Resource]:
             size = os.fstat(file.fileno()).st_size
             header = _header(file, size, path)
     except OSError as error:
+        help = "the text names this file; keep the two together"
         raise QirError(f"cannot read the weights: {error.strerror}", at=str(path),
-                       help="the text names this file; keep the two together") from None  # fmt: skip
+                       help=help) from None  # fmt: skip
     return {
         name: Resource(name, partial(_read, path, offset, entry), entry["kind"], entry["shape"])
         for name, (offset, entry) in header.items()
