@@ -1,4 +1,4 @@
-"""The passes from a trace to a float graph: meaning kept on random graphs, models and large ones."""
+"""The passes from a trace to a float graph: random graphs, JAX models, large ones."""
 
 from collections import Counter
 
@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import qir
-from qir import Func, const, parameter, tensor
 from qir.dialects import lax, nn
-from qir.evaluate import evaluate
 from qir.passes.canonicalize import canonicalize
 from qir.passes.cse import cse
 from qir.passes.fold_bn import fold_bn
 from qir.passes.fuse_activations import fuse_activations
 from qir.passes.raise_nn import raise_nn
+
+import qir
+from qir import Func, const, parameter, tensor
+from qir.evaluate import evaluate
 from qir.rewrite import recorded
 
 FRONT = (canonicalize, raise_nn, fold_bn, fuse_activations, canonicalize, cse)
