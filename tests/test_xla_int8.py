@@ -8,11 +8,12 @@ from hypothesis import strategies as st
 pytest.importorskip("jax")
 
 from qir.dialects import int8, nn  # noqa: E402
+from xla_compare import compare, grid, p, random  # noqa: E402
+
 from qir.integer_forms import INTEGER_FORMS, Wanted  # noqa: E402
 from qir.ir import const  # noqa: E402
 from qir.rounding import CONTRACTS, derive, derive_sum  # noqa: E402
 from qir.types import Element, Grid, Type, dtype  # noqa: E402
-from xla_compare import compare, grid, p, random  # noqa: E402
 
 FEW = settings(max_examples=5, deadline=None, derandomize=True)
 SEEDS = st.integers(0, 2**32)

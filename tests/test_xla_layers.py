@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 pytest.importorskip("jax")
 
 from qir.dialects import nn, quant  # noqa: E402
-from qir.types import DTYPES, Element, Grid  # noqa: E402
 from xla_compare import compare, grid, p, random  # noqa: E402
+
+from qir.types import DTYPES, Element, Grid  # noqa: E402
 
 FEW = settings(max_examples=5, deadline=None, derandomize=True)
 PADDINGS = st.one_of(st.sampled_from(["same", "valid"]),
@@ -35,10 +36,16 @@ def test_convolutions(attributes, groups, dtype):
     taps, c, up = p("t", dtype, 2, 3, 4, 2), p("c", dtype, 8), p("u", dtype, 3, 2, 4, 6)
     plain = {k: v for k, v in attributes.items() if k != "dilation"}
     clamp = {"clamp": (0.0, float("inf"))}
-    close([nn.conv2d(x, w, b, groups=groups, **attributes, **clamp),
-           nn.conv2d(x, w, groups=groups, **attributes),
-           nn.depthwise_conv2d(x, taps, c, **attributes), nn.depthwise_conv2d(x, taps, **attributes),
-           nn.transposed_conv2d(x, up, b, **plain), nn.transposed_conv2d(x, up, **plain, **clamp)])  # fmt: skip
+    close(
+        [
+            nn.conv2d(x, w, b, groups=groups, **attributes, **clamp),
+            nn.conv2d(x, w, groups=groups, **attributes),
+            nn.depthwise_conv2d(x, taps, c, **attributes),
+            nn.depthwise_conv2d(x, taps, **attributes),
+            nn.transposed_conv2d(x, up, b, **plain),
+            nn.transposed_conv2d(x, up, **plain, **clamp),
+        ]
+    )
 
 
 @pytest.mark.parametrize("padding", ["same", "valid", ((-1, 3), (0, 1))])
@@ -85,7 +92,9 @@ SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1e30, -1e30, 1e-40], np.
 def steps(rng, scale, *shape):
     """Reals around the steps and the halves between them, where rounding decides."""
     halves = rng.integers(-600, 600, shape) / 2 * np.float64(scale)
-    return np.nextafter(halves.astype(np.float32), rng.choice([-9e9, 0, 9e9], shape), dtype=np.float32)
+    return np.nextafter(
+        halves.astype(np.float32), rng.choice([-9e9, 0, 9e9], shape), dtype=np.float32
+    )
 
 
 def elements(rng, channels):
@@ -122,8 +131,12 @@ def test_wide_casts_are_exact(seed):
     x, q = p("x", "f32", 300), p("q", "i32", 300, grid=wide.grid)
     c = p("c", "i8", 50, 6, grid=Grid(rng.uniform(0.01, 0.3, 6), 0, 1))
     d = Element(DTYPES["i8"], Grid(rng.uniform(0.01, 0.3, 6), 0, 1))
-    results = [quant.quantize(x, to=wide), quant.dequantize(q), quant.requantize(c, to=d),
-               quant.requantize(q, to=Element(DTYPES["i16"], grid(rng.uniform(0.1, 9), 5)))]  # fmt: skip
+    results = [
+        quant.quantize(x, to=wide),
+        quant.dequantize(q),
+        quant.requantize(c, to=d),
+        quant.requantize(q, to=Element(DTYPES["i16"], grid(rng.uniform(0.1, 9), 5))),
+    ]
     arrays = {"x": rng.uniform(-2e4, 2e4, 300).astype(np.float32), "c": random(c, rng),
               "q": rng.integers(-(2**31), 2**31, 300).astype(np.int32)}  # fmt: skip
     arrays["x"][:8] = SPECIAL

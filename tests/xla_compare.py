@@ -1,6 +1,7 @@
 """Comparing XLA with the numpy meanings, for the tests of the XLA target."""
 
 import numpy as np
+
 from qir import registry
 from qir.evaluate import evaluate
 from qir.ir import Func, item, parameter

@@ -1,4 +1,8 @@
-"""Compile a function for XLA: one program, its large constants on the device beside it."""
+"""Compile a function for XLA: one program, its large constants on the device beside it.
+
+XLA's options stay as they are: `--xla_cpu_prefer_vector_width=512` makes int8 networks up to 10 %
+faster on some machines, and `atan` give NaN on others (measured with jaxlib 0.10.2 on an AMD CPU).
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -49,7 +53,9 @@ def build(func: Func) -> Callable[..., tuple]:
         weights, place = _weights(trace.consts)
 
         def program(weights, *xs):
-            consts = [c if at is None else weights[at] for c, at in zip(trace.consts, place)]
+            consts = [
+                c if at is None else weights[at] for c, at in zip(trace.consts, place, strict=True)
+            ]
             return tuple(jax.core.eval_jaxpr(trace.jaxpr, consts, *xs))
 
         executable = jax.jit(program).lower(weights, *specs).compile()
@@ -93,9 +99,11 @@ def _value(op: Op, operands: list):
         result = lowerings()[op.kind](op, *operands)
     except QirError:
         raise
-    except Exception as error:  # whatever JAX raises, it was about this op
+    except Exception as error:  # JAX raises many kinds
         reason = str(error).partition("\n")[0]  # the rest is about JAX's traceback
-        raise QirError(f"the XLA lowering of {op.kind} failed: {reason}", at=place_of(op)) from error
+        raise QirError(
+            f"the XLA lowering of {op.kind} failed: {reason}", at=place_of(op)
+        ) from error
     if isinstance(op.type, TupleType):
         return tuple(_stored(op, x, t) for x, t in zip(result, op.type.items, strict=True))
     return _stored(op, result, op.type)
@@ -120,12 +128,16 @@ def require_lowerings(ops: Iterable[Op]) -> None:
             missing.setdefault(op.kind, op)
     if missing:
         met = [f"{kind} ({place_of(op) or 'no location'})" for kind, op in missing.items()]
-        raise QirError(f"no XLA lowering for {', '.join(met)}",
-                       help="add one to qir/targets/xla/lower_<dialect>.py: @lowers(\"<op>\")")  # fmt: skip
+        raise QirError(
+            f"no XLA lowering for {', '.join(met)}",
+            help='add one to qir/targets/xla/lower_<dialect>.py: @lowers("<op>")',
+        )
 
 
 def refuse_fork() -> None:
     """QirError in a process forked from one that had loaded JAX: its thread pools are gone."""
     if os.getpid() != _LOADED_IN:
-        raise QirError("XLA hangs in a process forked from one that has used it",
-                       help='start processes with multiprocessing.get_context("spawn")')  # fmt: skip
+        raise QirError(
+            "XLA hangs in a process forked from one that has used it",
+            help='start processes with multiprocessing.get_context("spawn")',
+        )

@@ -95,7 +95,9 @@ def stored(value: float, type):
 
 @lowers("lax.slice")
 def _(op, x):
-    limits = tuple(n if b == -1 else b for b, n in zip(op.attributes["limit"], x.shape))
+    limits = tuple(
+        n if b == -1 else b for b, n in zip(op.attributes["limit"], x.shape, strict=True)
+    )
     return lax.slice(x, op.attributes["start"], limits, op.attributes["strides"])
 
 

@@ -26,8 +26,15 @@ def clamped(op, y):
 def _(op, x, w, b=None):
     a = op.attributes
     pads = _pads(op, w.shape[:2], a["dilation"])
-    y = lax.conv_general_dilated(wide(x), wide(w), a["strides"], pads, rhs_dilation=a["dilation"],
-                                 dimension_numbers=LAYOUT, feature_group_count=a["groups"])  # fmt: skip
+    y = lax.conv_general_dilated(
+        wide(x),
+        wide(w),
+        a["strides"],
+        pads,
+        rhs_dilation=a["dilation"],
+        dimension_numbers=LAYOUT,
+        feature_group_count=a["groups"],
+    )
     return _biased(op, y, b)
 
 
@@ -36,8 +43,15 @@ def _(op, x, w, b=None):
     a = op.attributes
     pads = _pads(op, w.shape[:2], a["dilation"])
     taps = jnp.reshape(wide(w), (*w.shape[:2], 1, -1))
-    y = lax.conv_general_dilated(wide(x), taps, a["strides"], pads, rhs_dilation=a["dilation"],
-                                 dimension_numbers=LAYOUT, feature_group_count=x.shape[3])  # fmt: skip
+    y = lax.conv_general_dilated(
+        wide(x),
+        taps,
+        a["strides"],
+        pads,
+        rhs_dilation=a["dilation"],
+        dimension_numbers=LAYOUT,
+        feature_group_count=x.shape[3],
+    )
     return _biased(op, y, b)
 
 
