@@ -73,6 +73,7 @@ class Record:
     ops: int
     float_ops: tuple[str, ...]
     noise_db: float
+    amplified_db: float
     compared: int
     differing: tuple[str, ...]
     float_bytes: int
@@ -121,7 +122,9 @@ def record_of(name: str, subject: Subject, rounds: int, samples: int) -> Record:
     after_compile = perf_counter()
     jitted = jax.jit(model)
     held_out = subject.inputs(8, seed=2000)
-    noise = measure.signal_to_noise(jitted(held_out), quantized(held_out))
+    expected = jitted(held_out)
+    noise = measure.signal_to_noise(expected, quantized(held_out))
+    amplified = measure.signal_to_noise(expected, jitted(disturbed(held_out)))
     func = quantized.module.main
     compared, differing = compare_with_numpy(quantized, held_out[:1])
     float_ms, int8_ms = {}, {}
@@ -133,9 +136,15 @@ def record_of(name: str, subject: Subject, rounds: int, samples: int) -> Record:
         name, after_trace - started, after_quantize - after_trace, after_compile - after_quantize,
         sum(op.kind not in ("parameter", "const", "item") for op in func.ops),
         tuple(f"{op.kind} at {place_of(op)}" for op in float_ops(func)),
-        noise, compared, differing, *measure.sizes_on_disk(quantized), float_ms, int8_ms,
+        noise, amplified, compared, differing, *measure.sizes_on_disk(quantized), float_ms, int8_ms,
         measure.peak_memory(),
     )  # fmt: skip
+
+
+def disturbed(x: np.ndarray, db: float = 40.0) -> np.ndarray:
+    """Inputs with white noise so many dB below them: how much of it the float model makes."""
+    noise = np.random.default_rng(0).standard_normal(x.shape, np.float32)
+    return x + noise * x.std() * np.float32(10 ** (-db / 20))
 
 
 def compare_with_numpy(quantized, x: np.ndarray) -> tuple[int, tuple[str, ...]]:
@@ -175,7 +184,8 @@ def summary(record: Record) -> str:
         f"{record.model}: traced in {record.trace:.1f} s, quantized in {record.quantize:.1f} s, "
         f"compiled in {record.compile:.1f} s, {record.gigabytes:.1f} GB at most",
         f"float ops left: {len(left)} of {record.ops}", *left,
-        f"signal to noise: {noise_text(record)} dB",
+        f"signal to noise: int8 {noise_text(record)} dB; "
+        f"float with noise 40 dB below the input {record.amplified_db:.1f} dB",
         f"numpy against XLA: {record.compared} ops compared, {len(wrong)} differ", *wrong,
         f"weights on disk: {record.float_bytes:,} -> {record.int8_bytes:,} bytes",
         *(f"batch {b}: float {record.float_ms[b]:.2f} ms, int8 {record.int8_ms[b]:.2f} ms, "
@@ -186,15 +196,15 @@ def summary(record: Record) -> str:
 def noise_text(record: Record) -> str:
     """The signal-to-noise ratio, marked where it is low."""
     low = record.noise_db < LOW
-    return f"{record.noise_db:.1f}{f' (below {LOW:g}: look for the cause)' if low else ''}"
+    return f"{record.noise_db:.1f}{f' (low, below {LOW:g})' if low else ''}"
 
 
 def tables(records: list[Record], rounds: int, samples: int) -> list[str]:
     """The tables of all models in markdown, and what they mean."""
     columns = [f"{what} b{b}" for b in BATCHES for what in ("float ms", "int8 ms", "ratio")]
     speed = [("model", *columns)]
-    quality = [("model", "ops", "float ops left", "signal to noise dB", "ops compared with numpy",
-                "differing", "float MB", "int8 MB", "smaller")]  # fmt: skip
+    quality = [("model", "ops", "float ops left", "signal to noise dB", "float, noisy input dB",
+                "compared with numpy", "differing", "float MB", "int8 MB", "smaller")]  # fmt: skip
     effort = [("model", "trace s", "quantize s", "compile s", "memory GB")]
     for r in records:
         cells = []
@@ -202,8 +212,9 @@ def tables(records: list[Record], rounds: int, samples: int) -> list[str]:
             before, after = r.float_ms[b], r.int8_ms[b]
             cells += [f"{before:.2f}", f"{after:.2f}", f"{before / after:.2f}"]
         speed.append((r.model, *cells))
-        quality.append((r.model, r.ops, len(r.float_ops), noise_text(r), r.compared,
-                        len(r.differing), f"{r.float_bytes / 1e6:.2f}", f"{r.int8_bytes / 1e6:.2f}",
+        quality.append((r.model, r.ops, len(r.float_ops), noise_text(r),
+                        f"{r.amplified_db:.1f}", r.compared, len(r.differing),
+                        f"{r.float_bytes / 1e6:.2f}", f"{r.int8_bytes / 1e6:.2f}",
                         f"{r.float_bytes / r.int8_bytes:.2f}"))  # fmt: skip
         effort.append((r.model, f"{r.trace:.1f}", f"{r.quantize:.1f}", f"{r.compile:.1f}",
                        f"{r.gigabytes:.1f}"))  # fmt: skip
@@ -211,7 +222,8 @@ def tables(records: list[Record], rounds: int, samples: int) -> list[str]:
         f"Latency: medians of {rounds} calls, float and int8 in turn, {measure.threads()} threads. "
         f"Float is the unmodified model under `jax.jit`. {measure.BASELINE}",
         measure.markdown(speed),
-        "Quality: signal to noise of int8 against float on 8 inputs held out; every op's result on "
+        "Quality: signal to noise of int8 against float on 8 inputs held out, and of float with "
+        "noise 40 dB below its input (how much the model itself amplifies); every op's result on "
         "XLA against its numpy meaning, bit for bit, on one input, in the lowered and in the "
         "legalized graph; weights as saved.",
         measure.markdown(quality),

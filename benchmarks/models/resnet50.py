@@ -15,8 +15,9 @@ he_normal = nn.initializers.he_normal()
 
 
 BRANCH = nn.initializers.constant(0.25)
-"""Where the last scale of each branch starts. At 1 a random network of this depth is chaotic: noise 40 dB
-below the input comes out 11 dB below the output, in float; training starts near 0 (Goyal et al. 2017)."""
+"""Where the last scale of each branch starts. At 1 a random network of this depth is chaotic: noise
+40 dB below the input comes out 11 dB below the output, in float; training starts near 0 (Goyal et
+al. 2017)."""
 
 
 class Bottleneck(nn.Module):
