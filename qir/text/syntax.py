@@ -1,6 +1,5 @@
 """From text to plain records with positions; nothing is looked up or checked here."""
 
-import gc
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
 from ..errors import Place, QirError
+from ..garbage import paused
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,17 +120,13 @@ def parse_pipelines(source: Source) -> tuple[PipelineText, ...]:
 
 
 def _parse(source: Source, start: str):
-    enabled = gc.isenabled()
-    gc.disable()  # a third of the time would go to scanning records that all live
     try:
-        return _parser().parse(source.text, start=start)
+        with paused():
+            return _parser().parse(source.text, start=start)
     except UnexpectedInput as error:
         raise _syntax_error(source, error) from None
     except RecursionError:
         raise QirError("nested too deeply to read", at=source.file) from None
-    finally:
-        if enabled:
-            gc.enable()
 
 
 @cache
