@@ -64,6 +64,12 @@ def imports(path: Path, top_only=False) -> set[str]:
     return found
 
 
+def nothing(found) -> None:
+    """Fail with a line for each thing found."""
+    found = list(found)
+    assert not found, "\n".join(["", *map(str, found)])
+
+
 def inside(module: str, *packages: str) -> bool:
     return any(module == p or module.startswith(f"{p}.") for p in packages)
 
@@ -98,11 +104,11 @@ def offences(path: Path) -> list[str]:
 def test_every_module_of_the_machine_has_a_layer():
     present = {module_of(p).split(".")[1] for p in (ROOT / "qir").rglob("*.py")
                if module_of(p) != "qir"}  # fmt: skip
-    assert present - set(ORDER) - {"frontends", "targets", "__main__"} == set()
+    nothing(present - set(ORDER) - {"frontends", "targets", "__main__"})
 
 
 def test_layers():
-    assert [text for path in SOURCES for text in offences(path)] == []
+    nothing(text for path in SOURCES for text in offences(path))
 
 
 def functions(path: Path):
@@ -119,7 +125,7 @@ def test_sizes():
             found.append(f"{name} has {len(lines)} lines")
         found += [f"{name}: {f.name} has {f.end_lineno - f.lineno + 1} lines"
                   for f in functions(path) if f.end_lineno - f.lineno >= FUNCTION]  # fmt: skip
-    assert found == []
+    nothing(found)
 
 
 def test_everything_public_says_what_it_is():
@@ -134,7 +140,7 @@ def test_everything_public_says_what_it_is():
             tables = {ast.unparse(d).partition("(")[0] for d in getattr(node, "decorator_list", ())}
             if not tables & ENTRIES:
                 found.append(f"{path.relative_to(ROOT)}: {name}")
-    assert found == []
+    nothing(found)
 
 
 def test_the_grammar_has_no_conflicts(caplog):
@@ -146,7 +152,7 @@ def test_the_grammar_has_no_conflicts(caplog):
             Lark(grammar, parser="lalr", start=["module", "pipelines"], debug=True)
     finally:
         logger.setLevel(level)
-    assert [r.getMessage() for r in caplog.records if "onflict" in r.getMessage()] == []
+    nothing(r.getMessage() for r in caplog.records if "onflict" in r.getMessage())
 
 
 def test_every_package_is_packaged():
@@ -163,13 +169,13 @@ def test_every_op_has_a_meaning_and_a_test():
     text = "\n".join(path.read_text() for path in CASES)
     tested = set(re.findall(r"[\w.]+(?=\()", text))
     ours = {name: op for name, op in OPS.items() if op.typing.__module__.startswith("qir.")}
-    assert sorted(name for name, op in ours.items() if not op.meaning) == []
-    assert sorted(set(ours) - tested) == []
+    nothing(sorted(name for name, op in ours.items() if not op.meaning))
+    nothing(sorted(set(ours) - tested))
 
 
 def test_every_pass_has_its_test_file():
     ours = [p.name for p in registry.passes().values() if p.function.__module__.startswith("qir.")]
-    assert [n for n in ours if not (ROOT / "tests/passes" / f"{n}.qir").is_file()] == []
+    nothing(n for n in ours if not (ROOT / "tests/passes" / f"{n}.qir").is_file())
 
 
 def rule_modules():
@@ -194,11 +200,11 @@ def firings(tmp_path_factory):
 
 def test_every_rule_fires_in_some_case(firings):
     fired = {firing.rule for firing in firings if firing.fired}
-    assert sorted(set(rules_in(rule_modules())) - fired) == []
+    nothing(sorted(set(rules_in(rule_modules())) - fired))
 
 
 def test_every_refusal_is_exercised(firings):
     refusals = {}
     for module in rule_modules():
         refusals |= refusals_in(module)
-    assert unexercised(refusals, firings) == []
+    nothing(unexercised(refusals, firings))
