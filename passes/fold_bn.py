@@ -107,19 +107,19 @@ def scale_before_layer_folds(layer, scaled, x, k):
 )  # fmt: skip
 def shift_before_layer_folds(layer, shifted, x, k):
     """A per-channel shift before a layer without padding adds a constant to its bias."""
-    w = _weight(layer)
+    w, k = _weight(layer), _per_input(shifted, x, k, layer)
     if layer.kind != "nn.dense":
         a = layer.attributes
         pads = pads_of(x.type, w.shape[:2], a["strides"], a["padding"], a["dilation"])
         require(not np.any(pads), f"the padding {pads} is not shifted")
-    k = _per_input(shifted, x, k, layer)
     amounts = w.astype(np.float64) * k
     if layer.kind == "nn.depthwise_conv2d":
         added = amounts.sum(axis=(0, 1)).reshape(-1)
     else:
         added = amounts.reshape(-1, w.shape[-1]).sum(axis=0)
-    bias = const(added) if len(layer.operands) == 2 else None
-    if bias is None:
+    if len(layer.operands) == 2:
+        bias = const(added, layer.operands[1].type.with_shape(added.shape))
+    else:
         bias = _like(layer.operands[2], layer.operands[2].value + added)
     return layer.with_operands(x, layer.operands[1], bias)
 
@@ -129,7 +129,7 @@ def number_passes_movement(op, move, x, k):
     """One number can scale before elements move, if a layer in front can take it."""
     require(k.size == 1 and op.type == move.type, f"the constant {list(k.shape)} is no number")
     require(_leads_to_layer(x), "no layer stands in front")
-    return move.with_operands(op.with_operands(x, const(k.reshape(()))))
+    return move.with_operands(nn.mul(x, k.reshape(()), clamp=op.attributes["clamp"]))
 
 
 @rule(nn.mul(nn.matmul(V.a, V.b, clamp=None).once() @ "product", C.k) @ "op")
@@ -181,8 +181,8 @@ def _per_channel(op: Op, layer: Op, k: np.ndarray) -> np.ndarray:
 
 def _per_input(before: Op, x: Op, k: np.ndarray, layer: Op) -> np.ndarray:
     """A constant before a layer, shaped to multiply the layer's filter."""
-    channels, w = x.shape[-1], layer.operands[1]
     require(before.type == x.type, f"{x.type} broadcasts to {before.type}")
+    channels, w = x.shape[-1], layer.operands[1]
     require(k.size == 1 or k.size == k.shape[-1] == channels,
             f"the constant {list(k.shape)} varies along more than its last axis")  # fmt: skip
     k = np.broadcast_to(k.reshape(-1), channels).astype(np.float64)
@@ -212,4 +212,5 @@ def _exactly(function, a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _like(old: Op, value: np.ndarray) -> Op:
     """A constant of another value with the name and place of an old one."""
     value = value.astype(old.type.dtype.numpy, copy=False)
-    return const(value, name=old.attributes["name"], location=old.location)
+    type = old.type.with_shape(value.shape)
+    return const(value, type, name=old.attributes["name"], location=old.location)

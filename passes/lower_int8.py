@@ -82,6 +82,8 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
     @rule(quant.requantize(V.x) @ "cast")
     def integer_requantize(cast, x):
         """A change of grid is integer arithmetic."""
+        one_grid = x.type.grid.per_tensor and cast.type.grid.per_tensor
+        require(one_grid, f"{x.type} to {cast.type} takes one scale and zero point each")
         form = INTEGER_FORMS["quant.requantize"]
         contract = roundings.get(form.produces, roundings[""])
         return form.build(cast, Wanted(cast.attributes["to"], contract), x)

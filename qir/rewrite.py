@@ -232,8 +232,8 @@ class _Sweep:
             self.uses[op] = 0
             self.fresh.add(op)
             self.parent[op] = (each.name, node, generation)
-            if op.kind != "item":
-                object.__setattr__(op, "location", _united((op.location, location)))
+            found = op.operands[0].location if op.kind == "item" else op.location
+            object.__setattr__(op, "location", _united((found, location)))
             for operand in op.operands:
                 self.uses[operand] += 1
         self.uses[built] += self.uses.get(node, 0)

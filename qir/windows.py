@@ -101,7 +101,8 @@ def conv2d(x, w, strides, pads, dilation=None, groups=1, pad_value=0, accumulato
         part = _columns(views[start : start + step], len(window), groups)
         product = np.matmul(part, matrix) if groups > 1 else part[0] @ matrix[0]
         product = np.moveaxis(product, 0, 1) if groups > 1 else product
-        y[start : start + step] = _as(product, result).reshape(-1, *out, outputs)
+        rows = y[start : start + step]
+        rows[...] = _as(product, result).reshape(rows.shape)
     return y
 
 
@@ -162,10 +163,11 @@ def integer_matmul(a: np.ndarray, b: np.ndarray, accumulator=None) -> np.ndarray
 def _columns(views: np.ndarray, rank: int, groups: int) -> np.ndarray:
     """Windows `[N, *out, *window, C]` as matrices [groups, rows, window * C / groups]."""
     rows, channels = int(np.prod(views.shape[: 1 + rank])), views.shape[-1]
+    area = int(np.prod(views.shape[1 + rank : -1]))  # spelled out, as there may be no rows
     if groups == 1:
-        return views.reshape(1, rows, -1)
-    split = views.reshape(rows, -1, groups, channels // groups)
-    return np.moveaxis(split, 2, 0).reshape(groups, rows, -1)
+        return views.reshape(1, rows, area * channels)
+    split = views.reshape(rows, area, groups, channels // groups)
+    return np.moveaxis(split, 2, 0).reshape(groups, rows, area * (channels // groups))
 
 
 def _result_dtype(x: np.ndarray, accumulator) -> np.dtype:

@@ -32,6 +32,7 @@ def softmax(x: Type, exps: Type, *, to: Element, axis: int = -1) -> Type:
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
+    require(x.shape[axis], f"{x} has nothing along axis {axis}")
     entries = 2**x.dtype.bits
     require(exps.dtype.name == "i32" and exps.shape == (entries,),
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip

@@ -96,8 +96,8 @@ def pow_(a: Type, b: Type) -> Type:
     """a to the power of b; a float may be raised to integer powers."""
     plain(a, b)
     require(
-        a.element == b.element or (a.is_float and b.dtype.kind == "int"),
-        f"takes two operands of one type, or a float and an integer, found {a} and {b}",
+        a.is_float and (a.element == b.element or b.dtype.kind == "int"),
+        f"takes two floats of one type, or a float and an integer, found {a} and {b}",
     )
     return a.with_shape(broadcast(a.shape, b.shape))
 

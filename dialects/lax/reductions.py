@@ -124,6 +124,7 @@ def _(op, *xs):
 @lax.op
 def top_k(x: Type, *, k: int) -> TupleType:
     """The k greatest elements along the last axis in descending order, and their i32 indices."""
+    require(x.dtype.kind != "bool", f"takes numbers, found {x}")
     require(x.rank >= 1 and 0 <= k <= x.shape[-1], f"{x} has no {k} elements along its last axis")
     shape = (*x.shape[:-1], k)
     return TupleType((x.with_shape(shape), tensor("i32", shape)))

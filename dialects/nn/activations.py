@@ -91,7 +91,7 @@ def gelu(x: Type, *, approximate: bool) -> Type:
 def _(op, x):
     if op.attributes["approximate"]:
         return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
-    erf = _erf(x.astype(np.float64) * math.sqrt(0.5)).astype(np.float64)
+    erf = np.asarray(_erf(x.astype(np.float64) * math.sqrt(0.5)), np.float64)
     return 0.5 * x * (1 + erf)
 
 

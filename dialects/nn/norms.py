@@ -14,6 +14,7 @@ def softmax(x: Type, *, axis: int = -1) -> Type:
     """exp(x) divided by its sum along an axis."""
     are_floats(x=x)
     require(-x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
+    require(x.shape[axis], f"{x} has nothing along axis {axis}")
     return x
 
 

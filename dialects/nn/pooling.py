@@ -74,10 +74,16 @@ def _(op, x):
     return x.sum(axis=op.attributes["axes"], keepdims=op.attributes["keepdims"])
 
 
+def _extremum(x: Type, axes, keepdims: bool) -> Type:
+    shape = shapes.reduced(x, axes, keepdims)
+    require(all(x.shape[a] for a in axes), f"{x} has no extremum along {list(axes)}")
+    return x.with_shape(shape)
+
+
 @nn.op(grid=same(), on_storage=True)
 def reduce_max(x: Type, *, axes: Ints, keepdims: bool = False) -> Type:
     """The greatest element over some axes; on integers of one grid too."""
-    return x.with_shape(shapes.reduced(x, axes, keepdims))
+    return _extremum(x, axes, keepdims)
 
 
 @reduce_max.means
@@ -88,7 +94,7 @@ def _(op, x):
 @nn.op(grid=same(), on_storage=True)
 def reduce_min(x: Type, *, axes: Ints, keepdims: bool = False) -> Type:
     """The smallest element over some axes; on integers of one grid too."""
-    return x.with_shape(shapes.reduced(x, axes, keepdims))
+    return _extremum(x, axes, keepdims)
 
 
 @reduce_min.means

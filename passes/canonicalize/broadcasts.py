@@ -8,6 +8,7 @@ from qir.errors import require
 from qir.ir import Op, const
 from qir.pattern import C, Pattern, V, either
 from qir.rewrite import rule
+from qir.types import type_of
 
 from ...dialects import lax, nn
 
@@ -64,7 +65,7 @@ def _once(op: Op) -> Op:
     array = array.reshape(_without_leading_ones(array.shape))
     if array.shape == op.shape:
         return op
-    return const(array, name=op.attributes["name"], location=op.location)
+    return const(array, type_of(array), name=op.attributes["name"], location=op.location)
 
 
 def _without_leading_ones(shape) -> tuple[int, ...]:

@@ -10,6 +10,14 @@ from ...dialects import lax, nn
 from .build import is_number, number
 
 
+def _sum(a: Pattern, b: Pattern) -> Pattern:
+    return nn.add(a, b, clamp=None)
+
+
+def _product(a: Pattern, b: Pattern) -> Pattern:
+    return nn.mul(a, b, clamp=None)
+
+
 @rule(either(lax.tanh, lax.logistic)(V.x) @ "op")
 def activation_of_one_primitive(op, x):
     """tanh and the logistic function are primitives."""
@@ -35,7 +43,7 @@ def relu_to_six_is_relu6(op, x, six):
     return nn.relu6(x)
 
 
-@rule(nn.div(C.one, nn.add(lax.exp(lax.neg(V.x)), C.also_one)) @ "op")
+@rule(nn.div(C.one, _sum(lax.exp(lax.neg(V.x)), C.also_one), clamp=None) @ "op")
 def logistic_quotient_is_sigmoid(op, one, x, also_one):
     """sigmoid is 1 / (1 + exp(-x))."""
     is_number(one, 1.0)
@@ -44,7 +52,7 @@ def logistic_quotient_is_sigmoid(op, one, x, also_one):
     return nn.sigmoid(x)
 
 
-@rule(nn.mul(V.x, nn.sigmoid(V.x), clamp=None))
+@rule(_product(V.x, nn.sigmoid(V.x)))
 def gated_by_sigmoid_is_silu(x):
     """silu is x * sigmoid(x)."""
     return nn.silu(x)
@@ -53,13 +61,13 @@ def gated_by_sigmoid_is_silu(x):
 def _scaled_gate(gate: Pattern) -> list[Pattern]:
     """x times a gate of x times a constant, in any order."""
     return [
-        nn.mul(nn.mul(V.x, C.factor), gate, clamp=None) @ "op",
-        nn.mul(V.x, nn.mul(gate, C.factor), clamp=None) @ "op",
-        nn.mul(nn.mul(V.x, gate), C.factor, clamp=None) @ "op",
+        _product(_product(V.x, C.factor), gate) @ "op",
+        _product(V.x, _product(gate, C.factor)) @ "op",
+        _product(_product(V.x, gate), C.factor) @ "op",
     ]
 
 
-@rule(*_scaled_gate(nn.relu6(nn.add(V.x, C.three))))
+@rule(*_scaled_gate(nn.relu6(_sum(V.x, C.three))))
 def gated_by_relu6_is_hard_swish(op, x, three, factor):
     """hard_swish is x * relu6(x + 3) / 6."""
     is_number(three, 3.0)
@@ -68,7 +76,7 @@ def gated_by_relu6_is_hard_swish(op, x, three, factor):
     return nn.hard_swish(x)
 
 
-@rule(*_scaled_gate(nn.add(lax.erf(nn.mul(V.x, C.root)), C.one)))
+@rule(*_scaled_gate(_sum(lax.erf(_product(V.x, C.root)), C.one)))
 def gated_by_erf_is_gelu(op, x, root, one, factor):
     """gelu is x * (1 + erf(x / sqrt(2))) / 2."""
     is_number(root, math.sqrt(0.5))
@@ -78,7 +86,7 @@ def gated_by_erf_is_gelu(op, x, root, one, factor):
     return nn.gelu(x, approximate=False)
 
 
-@rule(*_scaled_gate(lax.erfc(nn.mul(lax.neg(V.x), C.root))))
+@rule(*_scaled_gate(lax.erfc(_product(lax.neg(V.x), C.root))))
 def gated_by_erfc_is_gelu(op, x, root, factor):
     """gelu is x * erfc(-x / sqrt(2)) / 2."""
     is_number(root, math.sqrt(0.5))
@@ -88,13 +96,13 @@ def gated_by_erfc_is_gelu(op, x, root, factor):
 
 
 def _tanh_gate(cube: Pattern) -> Pattern:
-    inside = nn.mul(nn.add(nn.mul(cube, C.third), V.x), C.root)
-    return nn.add(nn.tanh(inside), C.one)
+    inside = _product(_sum(_product(cube, C.third), V.x), C.root)
+    return _sum(nn.tanh(inside), C.one)
 
 
 @rule(
     *_scaled_gate(_tanh_gate(lax.integer_pow(V.x, y=3))),
-    *_scaled_gate(_tanh_gate(nn.mul(nn.mul(V.x, V.x), V.x))),
+    *_scaled_gate(_tanh_gate(_product(_product(V.x, V.x), V.x))),
 )
 def gated_by_tanh_is_gelu(op, x, third, root, one, factor):
     """The approximate gelu is x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2."""
@@ -106,7 +114,7 @@ def gated_by_tanh_is_gelu(op, x, third, root, one, factor):
     return nn.gelu(x, approximate=True)
 
 
-@rule(lax.select(either(lax.ge, lax.gt)(V.x, C.zero), V.x, nn.mul(V.x, C.slope)) @ "op")
+@rule(lax.select(either(lax.ge, lax.gt)(V.x, C.zero), V.x, _product(V.x, C.slope)) @ "op")
 def scaled_below_zero_is_leaky_relu(op, x, zero, slope):
     """leaky_relu is x where it is positive, slope * x elsewhere."""
     is_number(zero, 0.0)
@@ -114,7 +122,7 @@ def scaled_below_zero_is_leaky_relu(op, x, zero, slope):
     return nn.leaky_relu(x, slope=number(slope))
 
 
-@rule(nn.maximum(V.x, nn.mul(V.x, C.slope, clamp=None)) @ "op")
+@rule(nn.maximum(V.x, _product(V.x, C.slope)) @ "op")
 def maximum_with_scaled_is_leaky_relu(op, x, slope):
     """leaky_relu is max(x, slope * x) for slopes up to one."""
     require(0 <= number(slope) <= 1, f"a slope of {number(slope):g}")
@@ -125,7 +133,7 @@ def maximum_with_scaled_is_leaky_relu(op, x, slope):
 @rule(
     lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(nn.minimum(V.x, C.zero))) @ "op",
     lax.select(lax.gt(V.x, C.zero), V.x, lax.expm1(V.x)) @ "op",
-    nn.add(nn.relu(V.x), lax.expm1(nn.minimum(V.x, C.zero)), clamp=None) @ "op",
+    _sum(nn.relu(V.x), lax.expm1(nn.minimum(V.x, C.zero))) @ "op",
 )
 def exponential_below_zero_is_elu(op, x, zero):
     """elu is x where it is positive, exp(x) - 1 elsewhere."""

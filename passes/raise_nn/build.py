@@ -17,7 +17,7 @@ def transposed(x: Op, order) -> Op:
         return transposed(x.operands[0], [first[i] for i in order])
     if order == tuple(range(len(order))):
         return x
-    if x.is_const:
+    if x.is_const and _on_one_grid(x):
         return like(x, x.value.transpose(order))
     return lax.transpose(x, permutation=order)
 
@@ -34,7 +34,7 @@ def reshaped(x: Op, shape) -> Op:
         return reshaped(x.operands[0], shape)
     if shape == x.shape:
         return x
-    if x.is_const:
+    if x.is_const and _on_one_grid(x):
         return like(x, x.value.reshape(shape))
     return lax.reshape(x, shape=open_shape(x.shape, shape))
 
@@ -60,7 +60,12 @@ def aligned(old, new) -> list[int | None] | None:
 
 def like(x: Op, value: np.ndarray) -> Op:
     """A constant of another value with the name and place of the constant x."""
-    return const(np.ascontiguousarray(value), name=x.attributes["name"], location=x.location)
+    value = np.ascontiguousarray(value).reshape(value.shape)  # which makes a number an array
+    return const(value, x.type.with_shape(value.shape), x.attributes["name"], x.location)
+
+
+def _on_one_grid(x: Op) -> bool:
+    return x.type.grid is None or x.type.grid.per_tensor
 
 
 def constant_of(op: Op) -> Op:

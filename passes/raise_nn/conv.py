@@ -58,6 +58,7 @@ def _nhwc(op: Op, x: Op, w: Op):
     """The input as NHWC, the filter as HWIO, and the attributes of a 2-D convolution."""
     a = op.attributes
     require(x.type.rank == 4, f"it convolves {x.type}, not an image")
+    require(op.type.size, f"it gives {op.type}, which is empty")
     require(a["batch_groups"] == 1, f"it has {a['batch_groups']} groups of the batch")
     computes_floats(op)
     batch, channel, *space = a["lhs_spec"]

@@ -103,7 +103,7 @@ def order_before_flattening_belongs_to_weight(op, flat, turn, x, w):
     """A transpose of an image that is flattened can be done to the weight instead."""
     order = turn.attributes["permutation"]
     require(w.is_const, "the weight is no constant")
-    require(order[0] == 0 and flat.shape == (x.shape[0], math.prod(x.shape[1:])),
+    require(order and order[0] == 0 and flat.shape == (x.shape[0], math.prod(x.shape[1:])),
             f"{turn.type} is not flattened to one row each, but to {flat.type}")  # fmt: skip
     back = [i - 1 for i in inverse(order)[1:]]
     turned = reshaped(w, (*turn.shape[1:], w.shape[1]))

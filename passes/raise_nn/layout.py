@@ -41,10 +41,10 @@ def transpose_after_arithmetic(op, turn):
 
 def _untransposed(operand: Op, order, op: Op) -> Op:
     """The operand in the order from which `order` makes the op's."""
-    if operand.type.rank == 0:
-        return operand
     if operand.kind == "lax.transpose" and operand.attributes["permutation"] == order:
         return operand.operands[0]
+    if operand.type.rank == 0:
+        return operand
     cheap = operand.is_const or operand.type.size < op.type.size
     require(cheap, f"{operand.kind} comes in another order of axes")
     full = (1,) * (op.type.rank - operand.type.rank) + operand.shape
