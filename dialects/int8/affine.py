@@ -60,10 +60,10 @@ def depthwise_conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, re
                      dilation: Pair = (1, 1)) -> Type:  # fmt: skip
     """Each channel of `x[N,H,W,C]` by its own filters `w[KH,KW,C,M]`; output channel c*M+m.
 
-    A grid along axis 2 or 3 of the weight holds one scale per output channel.
+    The M filters of a channel share one scale.
     """
     shape = shapes.depthwise_conv2d(x, w, strides, padding, dilation)
-    _checked(x, w, b, 2 if w.shape[3] == 1 else 3, shape[-1], to, rescale, clamp)
+    _checked(x, w, b, 2, shape[-1], to, rescale, clamp)
     return to[shape]
 
 
@@ -137,8 +137,10 @@ def _affine(definition):
         attributes = {k: v for k, v in op.attributes.items() if k in definition.attributes}
         attributes["clamp"] = stored_clamp(op.attributes["clamp"], wanted.to)
         scale = real_scale(x.type, w.type, to=wanted.to)
-        return definition(x, w, b, to=wanted.to, rescale=derive(wanted.rounding, scale.ravel()
-                          if scale.size > 1 else scale.reshape(())), **attributes)  # fmt: skip
+        if scale.size > 1:
+            scale = np.repeat(scale, op.shape[-1] // scale.size)  # filters that share a scale
+        rescale = derive(wanted.rounding, scale if scale.size > 1 else scale.reshape(()))
+        return definition(x, w, b, to=wanted.to, rescale=rescale, **attributes)
 
     return build
 
