@@ -240,8 +240,8 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["model.py:nothing"], "error: model.py has no 'nothing'\n"),
     (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir) or a "
      "function: package.module:function or path.py:function.\n"),
-    (["no_such_module:f"], "error: cannot import no_such_module: No module named "
-     "'no_such_module'\n  help: a file is named with its suffix: path.py:function\n"),
+    (["no_such_module:f"], "error: importing no_such_module raised ModuleNotFoundError: No module "
+     "named 'no_such_module'\n"),
     (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"
      "  help: give --input f32[1,28,28,1] for each, or --calibration\n"),
     (["model.py:model", "--input", "float32[4]"], "error: unknown type 'float32'\n"
@@ -260,6 +260,93 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
     assert call("quantize", *words) == (1, "", message)
+
+
+def test_what_the_model_raises_is_told_with_its_line(call, model, tmp_path):
+    (tmp_path / "broken.py").write_text("import json\njson.loads('(')\n")
+    code, out, err = call("quantize", "broken.py:f", "--calibration", "data.npz")
+    assert (code, out) == (1, "") and "Traceback" not in err
+    assert "broken.py:2: error: importing broken.py raised JSONDecodeError" in err
+    code, out, err = call("quantize", "model.py:model", "--input", "f32[1,17]")
+    assert (code, out) == (1, "") and "Traceback" not in err
+    assert "model.py:8: error: tracing model.py:model with float32[1, 17] raised TypeError" in err
+
+
+PLUGIN = {
+    "plug/__init__.py": "",
+    "plug/ops.py": """
+        from qir.dialect import Dialect
+        from qir.types import Type
+
+        plug = Dialect("plug")
+
+        @plug.op
+        def same(x: Type) -> Type:
+            \"\"\"An op from elsewhere.\"\"\"
+            return x
+
+        @same.means
+        def _(op, x):
+            return x
+    """,
+    "plug/remove.py": """
+        from qir.graph_pass import graph_pass
+        from qir.ir import Func
+        from qir.pattern import V
+        from qir.rewrite import rewrite, rule
+        from .ops import same
+
+        @rule(same(V.x))
+        def same_is_nothing(x):
+            \"\"\"It does nothing.\"\"\"
+            return x
+
+        @graph_pass("any -> any")
+        def remove(func: Func) -> Func:
+            \"\"\"Remove the ops from elsewhere.\"\"\"
+            return rewrite(func, same_is_nothing)
+    """,
+    "plug/pipelines/__init__.py": "",
+    "plug/pipelines/removal.pipe": "pipeline removal = remove, cse",
+    "plug/test_plug.qir": """
+        // RUN: qir-opt %s -p removal
+        func @main(%x: f32[4]) -> (f32[4]) {
+          %0 = plug.same(%x)
+          return %0
+        }
+        // CHECK: {
+        // CHECK-NEXT: return %x
+        // EVAL
+    """,
+    "plug-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: plug\nVersion: 1\n",
+    "plug-1.dist-info/entry_points.txt": """
+        [qir.dialects]
+        plug = plug.ops
+        [qir.passes]
+        plug = plug.remove
+        broken = plug.nowhere
+        [qir.pipelines]
+        plug = plug.pipelines
+    """,
+}
+
+
+def test_a_plugin_brings_ops_passes_pipelines_and_tests(tmp_path):
+    for name, text in PLUGIN.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(textwrap.dedent(text))
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+
+    def run(*words):
+        return subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, env=paths, text=True,
+                              capture_output=True)  # fmt: skip
+
+    listed = run("qir", "passes")
+    assert listed.returncode == 0
+    assert "remove()  [any -> any]\n    Remove the ops from elsewhere.\n" in listed.stdout
+    assert "the plugin qir.passes: plug.nowhere was left out: ModuleNotFound" in listed.stderr
+    tested = run("pytest", "-q", "-p", "qir.pytest_plugin", "-p", "no:cacheprovider", "plug")
+    assert "1 passed" in tested.stdout, tested.stdout
 
 
 @pytest.mark.parametrize(("data", "message"), [

@@ -4,12 +4,18 @@ import importlib
 import importlib.util
 import re
 import sys
+import sysconfig
+import traceback
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from .opt import pipeline_text, settings
 
+_NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
+               sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # fmt: skip
+"""How the files start that a user's model is not in."""
 _TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
 
 MODEL_HELP = """MODEL is a saved graph (model.qir) or a function: package.module:function or
@@ -87,7 +93,10 @@ def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):
         registry.load_dialects()
         return load_module(model)
     function = function_named(model)
-    return api.trace(function, *example(model, calibration, inputs))
+    arguments = example(model, calibration, inputs)
+    shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arguments)
+    with blamed_on_model(f"tracing {model} with {shapes}"):
+        return api.trace(function, *arguments)
 
 
 def function_named(model: str):
@@ -110,11 +119,8 @@ def _imported(place: str):
 
     if not place.endswith(".py"):
         sys.path.insert(0, "")
-        try:
+        with blamed_on_model(f"importing {place}"):
             return importlib.import_module(place)
-        except ModuleNotFoundError as error:
-            help = "a file is named with its suffix: path.py:function"
-            raise QirError(f"cannot import {place}: {error}", help=help) from None
     path = Path(place)
     if not path.is_file():
         raise QirError("cannot read: no such file", at=place)
@@ -122,8 +128,25 @@ def _imported(place: str):
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    with blamed_on_model(f"importing {place}"):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def blamed_on_model(doing: str):
+    """Turn whatever a user's own code raises into a QirError with the last line of that code."""
+    from ..errors import QirError
+
+    try:
+        yield
+    except QirError:
+        raise
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        theirs = [f for f in frames if not f.filename.startswith(_NOT_THEIRS)]
+        at = f"{theirs[-1].filename}:{theirs[-1].lineno}" if theirs else None
+        raise QirError(f"{doing} raised {type(error).__name__}: {error}", at=at) from error
 
 
 def example(model: str, calibration: str | None, inputs: tuple[str, ...]) -> list:
