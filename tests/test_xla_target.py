@@ -202,7 +202,8 @@ def test_the_form_of_the_target():
 def where(request, monkeypatch):
     """Pieces of three ops that run on numpy for ever, or on XLA at once."""
     monkeypatch.setattr(evaluator, "SIZE", 3)
-    monkeypatch.setattr(evaluator, "COMPILE_SECONDS", 1e9 if request.param == "numpy" else 0.0)
+    monkeypatch.setattr(evaluator, "COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(evaluator, "PLAN_SECONDS", 1e9 if request.param == "numpy" else 0.0)
     return request.param
 
 
@@ -216,7 +217,7 @@ def test_pieces_equal_the_whole(where):
     func = func_of([left, best, z, x, const(np.ones(2, np.float32)), lax.neg(item(best, 0))])
     arrays = inputs_of(func)
     same(evaluator.evaluate(func, arrays), evaluate(func, arrays), 1e-6)
-    assert bool(evaluator._PLANS[func].compiled) == (where == "xla")
+    assert (evaluator._HISTORIES[func].plan is not None) == (where == "xla")
 
 
 def test_integer_kernels_keep_their_weights_in_pieces(where):
@@ -238,21 +239,23 @@ def test_pieces_of_one_shape_share_a_program(where):
     arrays = inputs_of(func)
     for _ in range(2):
         same(evaluator.evaluate(func, arrays), evaluate(func, arrays), 1e-5)
-    plan = evaluator._PLANS[func]
-    assert len(plan.parts) == 8 and {part.number for part in plan.parts.values()} == {0, 1}
-    assert len(plan.compiled) == (2 if where == "xla" else 0)
+    if where == "xla":
+        plan = evaluator._HISTORIES[func].plan
+        assert len(plan.parts) == 8 and len({run for run, _ in plan.ready.values()}) == 2
 
 
-def test_pieces_move_to_xla_when_that_pays(monkeypatch):
+def test_functions_move_to_xla_when_that_pays(monkeypatch):
     func = blocks(3)
-    arrays, plan = inputs_of(func), evaluator.planned(func)
-    (part,) = plan.parts.values()
-    monkeypatch.setattr(evaluator, "COMPILE_SECONDS", 2.5 * part.cost / 6)
-    counts = []
-    for _ in range(5):
+    arrays = inputs_of(func)
+    evaluator.evaluate(func, arrays)
+    history = evaluator._HISTORIES[func]
+    monkeypatch.setattr(evaluator, "PLAN_SECONDS", 1.5 * history.cost / history.ops)
+    monkeypatch.setattr(evaluator, "COMPILE_SECONDS", 3.5 * history.cost / 6)
+    seen = []
+    for _ in range(6):
         evaluator.evaluate(func, arrays)
-        counts.append(len(evaluator._PLANS[func].compiled))
-    assert counts == [0, 0, 0, 1, 1]
+        seen.append((history.plan is not None, bool(history.plan and history.plan.ready)))
+    assert seen == [(False, False), *[(True, False)] * 2, *[(True, True)] * 3]
 
 
 def test_ops_without_a_lowering_run_on_numpy(where):
@@ -265,10 +268,10 @@ def test_ops_without_a_lowering_run_on_numpy(where):
 def test_what_was_compiled_goes_with_its_function():
     func = blocks(2)
     evaluator.evaluate(func, inputs_of(func))
-    plans = len(evaluator._PLANS)
+    before = len(evaluator._HISTORIES)
     del func
     gc.collect()
-    assert len(evaluator._PLANS) < plans
+    assert len(evaluator._HISTORIES) < before
 
 
 # models

@@ -5,7 +5,7 @@ A jitted graph with an output for every observer compiles in quadratic time (60 
 share one program, constants being its arguments: a repetitive network compiles in no time.
 
 Compiling costs 8 ms an op where numpy takes 20 us, so it pays for large tensors or many samples
-alone. Pieces of a shape run on numpy until that has cost, by estimate, what compiling will:
+alone. A function runs on numpy until that has cost, by estimate, what compiling it will:
 at most twice what the better choice would have taken is spent. The estimate knows no clock, so that
 the same calls give the same bits again.
 """
@@ -26,8 +26,8 @@ from ...types import TupleType
 
 SIZE = 48
 """Ops a piece."""
-COMPILE_SECONDS = 8e-3
-"""Compile time of one op in a piece of that size."""
+PLAN_SECONDS, COMPILE_SECONDS = 1e-4, 8e-3
+"""What one op takes to be cut and compared, and to be compiled in a piece of that size."""
 OP_SECONDS, ELEMENT_SECONDS, PRODUCT_SECONDS = 20e-6, 1e-9, 2e-10
 """What numpy takes for any op, for each element read or written and each multiply-add."""
 
@@ -42,38 +42,40 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A piece with its constants.
-
-    number: the same for all parts of one shape in a plan. cost, price: seconds on numpy and for
-    compiling, by estimate.
-    """
+    """A piece as a shape and its constants."""
 
     shape: Shape
     constants: tuple[np.ndarray, ...]
-    number: int
-    cost: float
-    price: float
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A function in pieces, and what its evaluations have left behind.
+    """A function in pieces.
 
-    pieces: of the function without observers. parts: by the function of their piece. spent: seconds
-    on numpy, compiled: programs, both by number. placed: constants on the device.
+    pieces: of the function without observers. parts: by the function of their piece. price: seconds
+    for compiling every shape once, by estimate. ready: programs and constants on the device.
     """
 
     pieces: segments.Segments
     parts: Mapping[Func, Part]
-    spent: dict[int, float] = field(default_factory=dict)
-    compiled: dict[int, Callable] = field(default_factory=dict)
-    placed: dict[Part, list] = field(default_factory=dict)
+    price: float
+    ready: dict[Part, tuple[Callable, list]] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class History:
+    """What one evaluation of a function costs on numpy, what all have cost, the plan once made."""
+
+    cost: float
+    ops: int
+    spent: float = 0.0
+    plan: Plan | None = None
 
 
 _WEIGHTED = frozenset(("conv2d", "depthwise_conv2d", "transposed_conv2d", "conv_general_dilated",
                        "dense", "conv", "depthwise", "transposed_conv", "dot"))  # fmt: skip
 
-_PLANS: WeakKeyDictionary[Func, Plan] = WeakKeyDictionary()
+_HISTORIES: WeakKeyDictionary[Func, History] = WeakKeyDictionary()
 
 
 def evaluate(func: Func, inputs: Sequence[np.ndarray] | Mapping[str, np.ndarray]):
@@ -81,26 +83,39 @@ def evaluate(func: Func, inputs: Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
     What is compiled is kept as long as the function is: evaluate the same one again and again.
     """
-    plan = _PLANS.get(func)
-    if plan is None:
-        plan = _PLANS[func] = planned(func)
-    arrays = checked_inputs(func, inputs)
-    run = lambda piece, values: _run(plan, plan.parts[piece], values)  # noqa: E731
+    history = _HISTORIES.get(func)
+    if history is None:
+        ops = [op for op in func.ops if op.kind not in ("parameter", "const")]
+        history = _HISTORIES[func] = History(sum(map(_seconds, ops)), len(ops))
+    if history.plan is None and history.spent >= PLAN_SECONDS * history.ops:
+        history.plan = planned(func)
+    if history.plan is None or history.spent < history.plan.price:
+        history.spent += history.cost
+        return evaluate_in_numpy(func, inputs)
+    return _on_xla(history.plan, checked_inputs(func, inputs))
+
+
+def _on_xla(plan: Plan, arrays: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    def run(piece: Func, values):
+        part = plan.parts[piece]
+        if part not in plan.ready:
+            plan.ready[part] = _compiled(part.shape), _on_device(part.constants)
+        program, constants = plan.ready[part]
+        return program(*values, *constants)
+
     found = dict(segments.run(plan.pieces, arrays, run))
     return tuple(found[result] for result in plan.pieces.func.results)
 
 
 def planned(func: Func) -> Plan:
     """The plan for a function: observers out, constants evaluated, cut in pieces."""
-    pieces, numbers, parts = segments.cut(_bare(func), SIZE), {}, {}
+    pieces, parts = segments.cut(_bare(func), SIZE), {}
     for piece in pieces.pieces:
         lifted, constants = _lifted(piece.func)
-        shape = _shape(lifted)
-        ops = [op for op in lifted.ops if op.kind != "parameter"]
-        number = numbers.setdefault(shape, len(numbers))
-        cost, price = sum(map(_seconds, ops)), COMPILE_SECONDS * len(ops)
-        parts[piece.func] = Part(shape, constants, number, cost, price)
-    return Plan(pieces, parts)
+        parts[piece.func] = Part(_shape(lifted), constants)
+    shapes = {part.shape for part in parts.values()}
+    ops = sum(op.kind != "parameter" for shape in shapes for op in shape.func.ops)
+    return Plan(pieces, parts, COMPILE_SECONDS * ops)
 
 
 def _bare(func: Func) -> Func:
@@ -149,19 +164,6 @@ def _row(op: Op, number: Mapping[Op, int]):
     if op.kind == "parameter":
         return op.type
     return op.kind, op.type, tuple(number[o] for o in op.operands), *op.attributes.items()
-
-
-def _run(plan: Plan, part: Part, arrays: Sequence[np.ndarray]):
-    run = plan.compiled.get(part.number)
-    if run is None:
-        spent = plan.spent.get(part.number, 0.0)
-        if spent < part.price:
-            plan.spent[part.number] = spent + part.cost
-            return evaluate_in_numpy(part.shape.func, [*arrays, *part.constants])
-        run = plan.compiled[part.number] = _compiled(part.shape)
-    if part not in plan.placed:
-        plan.placed[part] = _on_device(part.constants)
-    return run(*arrays, *plan.placed[part])
 
 
 @lru_cache(maxsize=256)
