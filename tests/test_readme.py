@@ -1,0 +1,58 @@
+"""What README shows works as it stands there."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from qir import registry
+from qir.text.syntax import Source, parse_pipelines
+
+ROOT = Path(__file__).resolve().parent.parent
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+PLAIN = [text for language, text in BLOCKS if not language]
+
+
+def test_the_example_of_use_runs(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("flax")
+    pytest.importorskip("sklearn")
+    monkeypatch.syspath_prepend(ROOT)
+    (tmp_path / "build").mkdir()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(PYTHON[0], "README.md", "exec"), {})
+    assert "float ops left: 0" in capsys.readouterr().out
+
+
+def test_the_pass_in_twenty_lines_is_one(tmp_path, monkeypatch):
+    (tmp_path / "readme_pass.py").write_text(PYTHON[1])
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        found = __import__("readme_pass").drop_relus
+    finally:
+        sys.modules.pop("readme_pass", None)
+    code = [line for line in PYTHON[1].splitlines() if line.strip()]
+    assert len(code) <= 20
+    case = next(text for text in PLAIN if "drop_relus" in text)
+    from qir.text import read_module
+
+    func = read_module(case).main
+    kinds = [op.kind for op in found(func).ops]
+    assert "nn.softmax" in kinds and "nn.relu" not in kinds
+    assert found.arrow == "float -> float"
+
+
+def test_the_pipeline_is_made_of_steps_there_are():
+    text = next(text for text in PLAIN if text.startswith("pipeline"))
+    (record,) = parse_pipelines(Source(text, "README.md"))
+    known = {*registry.passes(), *registry.pipelines()}
+    assert {step.name for step in record.steps} <= known
+
+
+def test_the_commands_are_there():
+    commands = next(text for text in PLAIN if text.startswith("qir quantize"))
+    from qir.cli import cli
+
+    named = {line.split()[1] for line in commands.splitlines() if line.startswith("qir ")}
+    assert named <= set(cli.commands)
