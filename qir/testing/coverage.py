@@ -22,10 +22,12 @@ def rules_in(modules: Iterable[ModuleType]) -> dict[str, Rule]:
 
 
 def refusals_in(module: ModuleType) -> dict[str, re.Pattern]:
-    """The reason of every `require` in a module, as `file:line`, and an expression it matches."""
+    """Every `require` of a module, as place and source text, and what its reason looks like."""
     tree = ast.parse(inspect.getsource(module))
     return {
-        f"{module.__name__}:{node.lineno}": re.compile(_expression(node.args[1]), re.DOTALL)
+        f"{module.__name__}:{node.lineno}: {ast.unparse(node.args[1])}": re.compile(
+            _expression(node.args[1]), re.DOTALL
+        )
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "require"
     }

@@ -107,8 +107,7 @@ def convolution_kernel(op):
 @rule(int8.conv2d(...) @ "op")
 def depthwise_by_groups(op):
     """A convolution with as many groups as channels is depthwise."""
-    w, channels = _weights(op), op.operands[0].shape[3]
-    require(op.attributes["groups"] == channels and channels > 1, "groups share channels")
+    w, channels = _weights(op), op.operands[0].shape[3]  # convolution_kernel left it for this
     filters = const(w.reshape(*w.shape[:2], channels, -1), name=_name(op, "taps"))
     return xla.depthwise(op.operands[0], filters, _folded(op, w), padding=_pads(op),
                          **_taken(op, "strides", "dilation"))  # fmt: skip
