@@ -147,11 +147,14 @@ def test_wide_casts_are_exact(seed):
 @given(st.integers(0, 2**32), st.booleans())
 def test_fake_quant_is_exact(seed, narrow):
     rng = np.random.default_rng(seed)
-    x, results = p("x", "f32", 3, 100), []
+    lo, hi = -rng.uniform(0, 4), rng.uniform(0.1, 4)
+    x, arrays, results = p("x", "f32", 3, 100), {"x": rng.uniform(-5, 5, (3, 100))}, []
     for bits in (2, 4, 8, 16):
-        lo, hi = -rng.uniform(0, 4), rng.uniform(0.1, 4)
-        results.append(quant.fake_quant(x, lo=lo, hi=hi, bits=bits, narrow=narrow))
+        each = p(f"x{bits}", "f32", 2000)
+        arrays[f"x{bits}"] = steps(rng, (hi - lo) / (2**bits - 1 - narrow), 2000)
+        options = {"lo": lo, "hi": hi, "bits": bits, "narrow": narrow}
+        results += [quant.fake_quant(x, **options), quant.fake_quant(each, **options)]
     results += [quant.observe(x, name="a"), quant.stats(x, name="a", lo=-1.0, hi=1.0)]
-    arrays = {"x": rng.uniform(-5, 5, (3, 100)).astype(np.float32)}
+    arrays["x"] = arrays["x"].astype(np.float32)
     arrays["x"].ravel()[:8] = SPECIAL
     compare(results, arrays, 0, 0)

@@ -116,10 +116,7 @@ def _(op, x):
 
 @lowers("lax.take")
 def _(op, x, indices):
-    axis = op.attributes["axis"] % x.ndim
-    top = min(x.shape[axis] - 1, jnp.iinfo(indices.dtype).max)
-    inside = jnp.clip(indices, 0, np.asarray(top, indices.dtype))
-    return jnp.take(x, inside, axis=axis, mode="clip")
+    return jnp.take(x, indices, axis=op.attributes["axis"], mode="clip")
 
 
 @lowers("lax.dynamic_slice")
@@ -148,6 +145,7 @@ def _(op, x, indices):
     if a["mode"] == "clip":
         return lax.gather(x, indices, numbers, a["slice_sizes"], mode="clip")
     fill = np.nan if op.type.is_float else op.type.lo if op.type.lo < 0 else op.type.hi
+    fill = fill if op.type.grid is None else int(op.type.zero)
     return lax.gather(x, indices, numbers, a["slice_sizes"], mode="fill", fill_value=fill)
 
 
