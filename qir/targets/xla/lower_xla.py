@@ -61,6 +61,6 @@ def _(op, x, w, b):
 
 @lowers("xla.batch_dot")
 def _(op, a, b):
-    zeros = (int(o.type.zero) for o in op.operands)
+    a_zero, b_zero = (int(o.type.zero) for o in op.operands)
     sides = {name: op.attributes[name] for name in ("adjoint_a", "adjoint_b")}
-    return batch_dot(a, b, **dict(zip(("a_zero", "b_zero"), zeros)), **sides, epilogue=epilogue(op))
+    return batch_dot(a, b, a_zero=a_zero, b_zero=b_zero, epilogue=epilogue(op), **sides)
