@@ -128,6 +128,7 @@ def shift_before_layer_folds(layer, shifted, x, k):
 def number_passes_movement(op, move, x, k):
     """One number can scale before elements move, if a layer in front can take it."""
     require(k.size == 1 and op.type == move.type, f"the constant {list(k.shape)} is no number")
+    _is_finite(k)
     require(_leads_to_layer(x), "no layer stands in front")
     return move.with_operands(nn.mul(x, k.reshape(()), clamp=op.attributes["clamp"]))
 
@@ -136,6 +137,7 @@ def number_passes_movement(op, move, x, k):
 def number_passes_matmul(op, product, a, b, k):
     """One number can scale an operand of a matmul, if a layer in front of it can take it."""
     require(k.size == 1 and op.type == product.type, f"the constant {list(k.shape)} is no number")
+    _is_finite(k)
     require(_leads_to_layer(a) or _leads_to_layer(b), "no layer stands in front")
     k, clamp = k.reshape(()), op.attributes["clamp"]
     if _leads_to_layer(a):
@@ -174,6 +176,7 @@ def _per_channel(op: Op, layer: Op, k: np.ndarray) -> np.ndarray:
     """A constant after a layer as one number a channel; Declined if it varies elsewhere."""
     channels = layer.shape[-1]
     require(op.type == layer.type, f"{layer.type} broadcasts to {op.type}")
+    _is_finite(k)
     require(k.size == 1 or k.size == k.shape[-1] == channels,
             f"the constant {list(k.shape)} varies along more than its last axis")  # fmt: skip
     return np.broadcast_to(k.reshape(-1), channels)
@@ -182,6 +185,7 @@ def _per_channel(op: Op, layer: Op, k: np.ndarray) -> np.ndarray:
 def _per_input(before: Op, x: Op, k: np.ndarray, layer: Op) -> np.ndarray:
     """A constant before a layer, shaped to multiply the layer's filter."""
     require(before.type == x.type, f"{x.type} broadcasts to {before.type}")
+    _is_finite(k)
     channels, w = x.shape[-1], layer.operands[1]
     require(k.size == 1 or k.size == k.shape[-1] == channels,
             f"the constant {list(k.shape)} varies along more than its last axis")  # fmt: skip
@@ -191,6 +195,11 @@ def _per_input(before: Op, x: Op, k: np.ndarray, layer: Op) -> np.ndarray:
         return k[:, None]
     # output channels of a group read the input channels of that group alone
     return np.repeat(k.reshape(groups, -1), w.shape[-1] // groups, axis=0).T
+
+
+def _is_finite(k: np.ndarray) -> None:
+    """Infinity times zero, or less infinity, would be NaN wherever it is folded into."""
+    require(np.isfinite(k).all(), "the constant is not finite")
 
 
 def _does_not_grow(a: np.ndarray, b: np.ndarray) -> None:

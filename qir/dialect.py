@@ -121,7 +121,7 @@ def _definition(name: str) -> OpDefinition:
 
 
 def _as_ops(definition: OpDefinition, operands) -> tuple[Op, ...]:
-    """Operands as nodes; real numbers and arrays of them take the storage of the reals they meet."""
+    """Operands as nodes; numbers and arrays of reals take the storage of the reals they meet."""
     met = (o.type for o in operands if isinstance(o, Op) and not isinstance(o.type, TupleType))
     storage = next((type.dtype for type in met if type.is_float), DTYPES["f32"])
     return tuple(_as_op(definition, operand, storage) for operand in operands)

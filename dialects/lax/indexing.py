@@ -97,7 +97,8 @@ def gather(x: Type, indices: Type, *, offset_dims: Ints, collapsed_slice_dims: I
     """Slices of x at run-time indices, in XLA's most general form (`jax.lax.gather`).
 
     The last axis of `indices` holds one start for each axis in `start_index_map`. mode: slices that
-    reach outside are moved inside (`clip`) or filled (`fill`: NaN, or the lowest integer).
+    reach outside are moved inside (`clip`) or filled (`fill`: NaN, the zero point, or the
+    lowest integer).
     """
     movable(x)
     _indices(indices)
@@ -151,6 +152,8 @@ def _(op, x, indices):
 def _fill(type: Type):
     if type.dtype.kind == "float":
         return type.dtype.numpy.type(np.nan)
+    if type.grid is not None:  # NaN, quantized
+        return type.dtype.numpy.type(type.zero)
     return type.dtype.numpy.type(type.lo if type.lo < 0 else type.hi)
 
 

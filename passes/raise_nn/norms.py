@@ -54,8 +54,10 @@ def scaled_deviation_is_layer_norm(x, mean, variance, epsilon, gamma):
 
 
 def _layer_norm(x: Op, mean: Op, variance: Op, epsilon) -> Op:
-    require(_is_mean_of(mean, x), f"{mean.kind} is not the mean of the value over its last axis")
-    require(_is_variance_of(variance, x), f"{variance.kind} is not the variance over the last axis")
+    require(_is_mean_of(mean, x) and _meets(x, mean.shape),
+            f"{mean.kind} is not the mean of the value over its last axis")  # fmt: skip
+    require(_is_variance_of(variance, x) and _meets(x, variance.shape, epsilon.shape),
+            f"{variance.kind} is not the variance over the last axis")  # fmt: skip
     ones = np.ones(x.shape[-1], x.dtype.numpy)
     return nn.layer_norm(x, ones, np.zeros_like(ones), epsilon=number(epsilon))
 
@@ -83,8 +85,8 @@ def scaled_power_is_rms_norm(x, power, epsilon, gamma):
 
 def _rms_norm(x: Op, power: Op, epsilon) -> Op:
     squared = _mean_source(power)
-    require(squared is not None and _square_source(squared) is x,
-            f"{power.kind} is not the mean square of the value over its last axis")  # fmt: skip
+    require(squared is not None and _square_source(squared) is x
+            and _meets(x, power.shape, epsilon.shape), f"{power.kind} is not the mean square of the value over its last axis")  # fmt: skip
     return nn.rms_norm(x, np.ones(x.shape[-1], x.dtype.numpy), epsilon=number(epsilon))
 
 
@@ -92,6 +94,15 @@ def _plain(op: Op) -> Op:
     """What a reshape that inserts the reduced axis was made of."""
     inserts = op.kind == "lax.reshape" and op.shape == (*op.operands[0].shape, 1)
     return op.operands[0] if inserts else op
+
+
+def _meets(x: Op, *shapes) -> bool:
+    """Whether values of these shapes hold one number for each row of x along its last axis.
+
+    A mean that was not kept would meet the last axis with the one before it.
+    """
+    found = np.broadcast_shapes(*shapes)
+    return (1,) * (x.type.rank - len(found)) + found == (*x.shape[:-1], 1)
 
 
 def _mean_source(op: Op) -> Op | None:
@@ -122,14 +133,15 @@ def _is_variance_of(op: Op, x: Op) -> bool:
     if op.kind == "nn.sub":
         squares, square = op.operands
         squares, mean = _mean_source(squares), _square_source(_plain(square))
-        if squares is None or mean is None:
+        if squares is None or mean is None or op.operands[0].shape != op.operands[1].shape:
             return False
         return _square_source(squares) is x and _is_mean_of(mean, x)
     squares = _mean_source(op)
     centred = None if squares is None else _square_source(squares)
     if centred is None or centred.kind != "nn.sub":
         return False
-    return centred.operands[0] is x and _is_mean_of(centred.operands[1], x)
+    mean = centred.operands[1]
+    return centred.operands[0] is x and _is_mean_of(mean, x) and _meets(x, mean.shape)
 
 
 @rule(nn.mul(nn.layer_norm(V.x, C.gamma, C.beta).once() @ "norm", C.k) @ "op")
@@ -154,6 +166,7 @@ def scale_belongs_to_rms_norm(op, norm, x, gamma, k):
 
 def _along_last_axis(op: Op, norm: Op, k: np.ndarray) -> np.ndarray:
     require(op.attributes["clamp"] is None and op.type == norm.type, f"the result is {op.type}")
+    require(np.isfinite(k).all(), "the constant is not finite")
     require(k.size == 1 or k.size == k.shape[-1] == norm.shape[-1],
             f"the constant {list(k.shape)} varies along more than the last axis")  # fmt: skip
     return k.reshape(-1)
