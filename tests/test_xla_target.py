@@ -13,15 +13,12 @@ jax = pytest.importorskip("jax")
 
 import toy  # noqa: E402
 from qir.dialects import int8, lax, nn, quant  # noqa: E402
-from xla_compare import compare, func_of, grid, p, random  # noqa: E402
+from xla_compare import compare, func_of, grid, p, random, same  # noqa: E402
 
-from benchmarks import chain_network  # noqa: E402
-from benchmarks.models import encoder, mobilenet_v2, resnet50  # noqa: E402
 from qir import registry  # noqa: E402
 from qir.errors import QirError  # noqa: E402
 from qir.evaluate import evaluate  # noqa: E402
 from qir.forms import complaints, implies  # noqa: E402
-from qir.frontends.jax import trace  # noqa: E402
 from qir.ir import Func, const, item  # noqa: E402
 from qir.rounding import derive, derive_sum  # noqa: E402
 from qir.targets.xla import TARGET, evaluator  # noqa: E402
@@ -64,14 +61,6 @@ def blocks(count, width=4):
 def inputs_of(func, seed=2):
     rng = np.random.default_rng(seed)
     return [random(q, rng) for q in func.parameters]
-
-
-def same(found, wanted, tolerance=0.0):
-    for ours, theirs in zip(found, wanted, strict=True):
-        theirs = np.asarray(theirs)
-        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-        size = max(1.0, float(np.abs(theirs).max(initial=0)))
-        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=0, atol=tolerance * size)
 
 
 # compile
@@ -272,43 +261,3 @@ def test_what_was_compiled_goes_with_its_function():
     del func
     gc.collect()
     assert len(evaluator._HISTORIES) < before
-
-
-# models
-
-
-def with_random_weights(model, example):
-    """The model with weights that cost no compilation; in batch statistics none is negative."""
-    rng = np.random.default_rng(6)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), example)
-    parts = {
-        "params": lambda s: 0.2 * rng.standard_normal(s.shape, np.float32),
-        "batch_stats": lambda s: rng.uniform(0.5, 1.5, s.shape).astype(np.float32),
-    }
-    variables = {part: jax.tree.map(parts[part], tree) for part, tree in shapes.items()}
-    return lambda x: model.apply(variables, x)
-
-
-IMAGE, TOKENS = (1, 32, 32, 3), (2, 8, 16)
-TINY = {
-    "resnet": (resnet50.ResNet50(classes=5, width=8, stages=(1, 1)), IMAGE),
-    "mobilenet": (mobilenet_v2.MobileNetV2(classes=5, width=0.25), IMAGE),
-    "encoder": (encoder.Encoder(layers=1, heads=2, intermediate=24), TOKENS),
-}
-
-
-@pytest.mark.parametrize("name", [*TINY, "chain"])
-def test_models_run_as_in_jax(name):
-    if name == "chain":
-        f, example = chain_network.build(6)
-    else:
-        model, shape = TINY[name]
-        example = np.random.default_rng(7).standard_normal(shape, np.float32)
-        f = with_random_weights(model, example)
-    wanted = jax.tree.leaves(jax.jit(f)(example))
-    traced = trace(f, example).main
-    func = registry.pass_named("raise_nn")(registry.pass_named("canonicalize")(traced))
-    assert any(op.kind.startswith("nn.") for op in func.ops)
-    for each in (traced, func):
-        same(compile_func(each)(example), wanted, 1e-4)
-    same(evaluator.evaluate(func, [example]), wanted, 1e-4)

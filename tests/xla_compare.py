@@ -58,3 +58,12 @@ def random(op, rng):
         return rng.integers(0, 2, type.shape).astype(bool)
     low, high = max(type.lo, -(2**40)), min(type.hi, 2**40)
     return rng.integers(low, high, type.shape, endpoint=True).astype(type.dtype.numpy)
+
+
+def same(found, wanted, tolerance=0.0):
+    """Require equal results, up to a part of the largest element."""
+    for ours, theirs in zip(found, wanted, strict=True):
+        theirs = np.asarray(theirs)
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        size = max(1.0, float(np.abs(theirs).max(initial=0)))
+        np.testing.assert_allclose(np.asarray(ours), theirs, rtol=0, atol=tolerance * size)
