@@ -172,6 +172,9 @@ MODEL = """
     def model(x):
         return jnp.maximum(x @ W, 0.0)
 
+    def load(scale=1.0):
+        return lambda x: model(x) * scale, np.zeros((2, 16), np.float32)
+
     def strange(x):
         return jnp.linalg.eigh(x.T @ x)[0] + jnp.fft.rfft(x[0]).real[0]
 """
@@ -217,6 +220,12 @@ def test_a_saved_float_graph_is_quantized_too(call, model):
     assert "float ops left: 0" in out
 
 
+def test_a_function_without_arguments_makes_the_model_and_its_example(call, model):
+    code, out, err = call("quantize", "model.py:load", "--calibration", "random", "-o", "q.qir")
+    assert code == 0, err
+    assert "func @" in Path("q.qir").read_text() and "f32[2,16]" in Path("q.qir").read_text()
+
+
 def test_bench_compares_in_one_run(call, model):
     code, out, err = call("bench", "model.py:model", "--input", "f32[1,16]", "--rounds", "3",
                           "--batch", "2")  # fmt: skip
@@ -238,8 +247,10 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
 @pytest.mark.parametrize(("words", "message"), [
     (["nowhere.py:f"], "nowhere.py: error: cannot read: no such file\n"),
     (["model.py:nothing"], "error: model.py has no 'nothing'\n"),
+    (["model.py:W"], "error: model.py:W is no function, it is of the type ndarray\n"),
     (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir) or a "
-     "function: package.module:function or path.py:function.\n"),
+     "function: package.module:function or path.py:function. A function without arguments is "
+     "called for the model, or the model and an example.\n"),
     (["no_such_module:f"], "error: importing no_such_module raised ModuleNotFoundError: No module "
      "named 'no_such_module'\n"),
     (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"

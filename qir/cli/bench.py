@@ -1,6 +1,7 @@
 """`qir bench`: float against int8, in one run and interleaved, so that both see one machine."""
 
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from time import perf_counter
 
@@ -31,15 +32,15 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) ->
                                         target)  # fmt: skip
     func = module.main if batch is None else module.main.with_batch(batch)
     arrays = checked_inputs(func, random_inputs(func, "bench"))
-    compiled = api.compile(func, target)
-    float_seconds, int8_seconds = interleaved(
-        lambda: compiled(*arrays), lambda: quantized(*arrays), rounds
-    )
+    lowered = quantized.module.main
+    lowered = lowered if batch is None else lowered.with_batch(batch)
+    compiled = [partial(api.compile(f, target), *arrays) for f in (func, lowered)]
+    float_seconds, int8_seconds = interleaved(*compiled, rounds)
     shapes = ", ".join(str(p.type) for p in func.parameters)
     click.echo(f"inputs {shapes}, target {target}, medians of {rounds} interleaved calls")
     click.echo(f"float  {1e3 * float_seconds:9.3f} ms")
     click.echo(f"int8   {1e3 * int8_seconds:9.3f} ms")
-    click.echo(f"ratio  {float_seconds / int8_seconds:9.2f} times faster than float")
+    click.echo(f"ratio  {float_seconds / int8_seconds:9.2f} (float / int8)")
     if target == "xla":
         click.echo("XLA's f32 on a CPU is a weak baseline: hand-tuned float kernels are faster.")
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import sysconfig
@@ -19,7 +20,8 @@ _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_p
 _TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
 
 MODEL_HELP = """MODEL is a saved graph (model.qir) or a function: package.module:function or
-path.py:function."""
+path.py:function. A function without arguments is called for the model, or the model and an
+example."""
 
 
 def model_options(command):
@@ -92,11 +94,36 @@ def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):
     if model.endswith(".qir"):
         registry.load_dialects()
         return load_module(model)
-    function = function_named(model)
-    arguments = example(model, calibration, inputs)
+    function, own = model_and_example(model)
+    arguments = own if own and not inputs else example(model, calibration, inputs)
     shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arguments)
     with blamed_on_model(f"tracing {model} with {shapes}"):
         return api.trace(function, *arguments)
+
+
+def model_and_example(model: str) -> tuple:
+    """The function that `package.module:name` or `path.py:name` stands for, and its example.
+
+    A function that can be called without arguments makes the model: it gives a function, or a
+    function and an example, an array or a tuple of them.
+    """
+    import numpy as np
+
+    from ..errors import QirError
+
+    found = function_named(model)
+    if not callable(found):
+        raise QirError(f"{model} is no function, it is of the type {type(found).__name__}")
+    taken = inspect.signature(found).parameters.values()
+    if any(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in taken):
+        return found, ()
+    with blamed_on_model(f"calling {model}"):
+        made = found()
+    if not isinstance(made, tuple):
+        return made, ()
+    function, arguments = made
+    arguments = arguments if isinstance(arguments, (tuple, list)) else (arguments,)
+    return function, tuple(np.asarray(a) for a in arguments)
 
 
 def function_named(model: str):
