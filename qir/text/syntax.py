@@ -157,7 +157,7 @@ def _syntax_error(source: Source, error: UnexpectedInput) -> QirError:
 _TOKENS = {
     "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "RSQB": "']'", "LBRACE": "'{'",
     "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "EQUAL": "'='", "LESSTHAN": "'<'",
-    "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "WORD": "a name", "NUMBER": "a number",
+    "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "PLAIN": "a type", "WORD": "a name", "NUMBER": "a number",
     "STRING": "a text in quotes", "VALUE": "a value such as %x", "AXIS": "an axis such as @3",
     "RESOURCE": "a resource such as #w", "FUNC": "a function such as @main",
     "SETTING": "a setting such as $x", "$END": "the end of the text",
@@ -216,6 +216,8 @@ class _Records(Transformer):
         return GridText(scale, zero, along[0], block, narrow is not None)
 
     def type(self, children):
+        if children[0].type == "PLAIN":
+            return _plain_type(children[0])
         name, grid, *shape = children
         return TypeText(str(name), grid, tuple(n for n in shape if n is not None), name.start_pos)
 
@@ -291,6 +293,12 @@ class _Records(Transformer):
         if len(children) == 1 and isinstance(children[0], tuple):
             return (PipelineText(None, {}, children[0], 0),)
         return tuple(children)
+
+
+def _plain_type(token: Token) -> TypeText:
+    name, _, inside = token[:-1].partition("[")
+    shape = tuple(map(int, inside.split(","))) if inside else ()
+    return TypeText(name, None, shape, token.start_pos)
 
 
 def _is(child, token_type: str) -> bool:
