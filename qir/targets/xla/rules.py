@@ -20,8 +20,8 @@ from .choice import choose_conv, choose_dot
 
 def rules() -> tuple[Rule, ...]:
     """The rules that `legalize(target=xla)` applies."""
-    return (pointwise_convolution, convolution_kernel, depthwise_kernel, depthwise_by_groups,
-            transposed_kernel, dense_kernel, batched_kernel)  # fmt: skip
+    return (pointwise_convolution, convolution_kernel, depthwise_kernel, transposed_kernel,
+            dense_kernel, batched_kernel)  # fmt: skip
 
 
 _AFFINE = ("to", "rescale", "clamp")
@@ -94,20 +94,20 @@ def _dot(op: Op, x: Op, w: np.ndarray) -> Op:
 
 @rule(int8.conv2d(...) @ "op")
 def convolution_kernel(op):
-    """A convolution takes the kernel that was measured fastest for its shape."""
+    """A convolution takes the kernel measured fastest for its shape, or one for each channel."""
     w, a = _weights(op), op.attributes
     x, pads = op.operands[0], _pads(op)
     kernel = choose_conv(x.shape, w.shape, a["strides"], a["dilation"], a["groups"], pads)
-    require(kernel != "depthwise", "each channel has its own filters")
+    if kernel == "depthwise":
+        return _by_groups(op, w)
     kernel = "slices" if kernel == "pointwise" else kernel
     return xla.conv(x, _plain(op), _folded(op, w), padding=pads, kernel=kernel,
                     **_taken(op, "strides", "dilation", "groups"))  # fmt: skip
 
 
-@rule(int8.conv2d(...) @ "op")
-def depthwise_by_groups(op):
+def _by_groups(op: Op, w: np.ndarray) -> Op:
     """A convolution with as many groups as channels is depthwise."""
-    w, channels = _weights(op), op.operands[0].shape[3]  # convolution_kernel left it for this
+    channels = op.operands[0].shape[3]
     filters = const(w.reshape(*w.shape[:2], channels, -1), name=_name(op, "taps"))
     return xla.depthwise(op.operands[0], filters, _folded(op, w), padding=_pads(op),
                          **_taken(op, "strides", "dilation"))  # fmt: skip
