@@ -4,6 +4,7 @@ import numpy as np
 
 from qir import shapes
 from qir.attributes import Ints, Padding, Pair
+from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
 from qir.ir import const
 from qir.rounding import Rescale, derive
@@ -132,6 +133,9 @@ def _affine(definition):
     """The integer form of an op with operands x, w, b and the attributes of its integer twin."""
 
     def build(op, wanted: Wanted, x, w, b=None):
+        if b is not None:
+            require(_on_product(b.type, x.type, w.type),
+                    "the bias is not on the product of the scales of input and weight")  # fmt: skip
         if b is not None and b.is_const:  # its grid follows from those of x and w
             b = const(b.value, name=b.attributes["name"], location=b.location)
         attributes = {k: v for k, v in op.attributes.items() if k in definition.attributes}
@@ -143,6 +147,18 @@ def _affine(definition):
         return definition(x, w, b, to=wanted.to, rescale=rescale, **attributes)
 
     return build
+
+
+def _on_product(b: Type, x: Type, w: Type) -> bool:
+    """Whether a bias adds to the sums of products as it is stored."""
+    if b.grid is None:
+        return True
+    product = x.scale.astype(np.float64) * w.scale.astype(np.float64).ravel()
+    own = np.atleast_1d(b.scale)
+    if max(own.size, product.size) % min(own.size, product.size):
+        return False
+    product = np.repeat(product, max(1, own.size // product.size))
+    return not b.zero.any() and np.allclose(own, product, rtol=1e-5, atol=0)
 
 
 for _definition in (conv2d, depthwise_conv2d, transposed_conv2d, dense, matmul):
