@@ -75,7 +75,7 @@ def pointwise_convolution(op):
     x = op.operands[0]
     if strides != (1, 1):
         steps = (1, *strides, 1)
-        x = lax.slice(x, start=(0, 0, 0, 0), limit=x.shape, strides=steps)
+        x = lax.slice(x, start=(0, 0, 0, 0), limit=(-1, -1, -1, -1), strides=steps)
     return _dot(op, x, w[0, 0])
 
 
