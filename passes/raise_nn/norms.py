@@ -86,7 +86,8 @@ def scaled_power_is_rms_norm(x, power, epsilon, gamma):
 def _rms_norm(x: Op, power: Op, epsilon) -> Op:
     squared = _mean_source(power)
     require(squared is not None and _square_source(squared) is x
-            and _meets(x, power.shape, epsilon.shape), f"{power.kind} is not the mean square of the value over its last axis")  # fmt: skip
+            and _meets(x, power.shape, epsilon.shape),
+            f"{power.kind} is not the mean square of the value over its last axis")  # fmt: skip
     return nn.rms_norm(x, np.ones(x.shape[-1], x.dtype.numpy), epsilon=number(epsilon))
 
 

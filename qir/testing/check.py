@@ -17,7 +17,7 @@ def mismatch(text: str, output: str, file: str, first_line: int) -> str | None:
     options = Options(match_filename=file, input_file="the output", allow_empty=True)
     lines = io.StringIO("\n" * (first_line - 1) + text)
     said = io.StringIO()
-    with contextlib.redirect_stderr(said):
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         matcher = Matcher(options, FInput("the output", output),
                           Parser(options, lines, *pattern_for_opts(options)))  # fmt: skip
         code = matcher.run()

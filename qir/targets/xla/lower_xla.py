@@ -55,8 +55,9 @@ def _(op, x, w, b):
     zero = int(types[0].zero)
     weights, bias = packing.pack_transposed(*(o.value for o in op.operands[1:]), strides, zero)
     crops = shapes.transposed_crops(*types, strides, op.attributes["padding"])
-    return conv_transposed(x, jnp.asarray(weights), jnp.asarray(bias), window=types[1].shape[:2],
-                           strides=strides, crops=crops, zero=zero, epilogue=epilogue(op))  # fmt: skip
+    arrays, window = (jnp.asarray(weights), jnp.asarray(bias)), types[1].shape[:2]
+    return conv_transposed(x, *arrays, window=window, strides=strides, crops=crops, zero=zero,
+                           epilogue=epilogue(op))  # fmt: skip
 
 
 @lowers("xla.batch_dot")
