@@ -1,7 +1,7 @@
 """Bring a lowered graph into the form that a target runs."""
 
-from qir.forms import complaints
 from qir.errors import QirError
+from qir.forms import complaints
 from qir.graph_pass import graph_pass
 from qir.ir import Func, place_of
 from qir.registry import target_named

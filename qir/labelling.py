@@ -218,7 +218,7 @@ def _isolate(part: _Part) -> tuple[dict[int, int], int | None]:
         if ~label in part.incident:
             near, weights[label] = _best_move(
                 part, {~label: label}, label, [n for n in carriers if n not in settled],
-                lambda n: label == part.domains[n][0],
+                lambda n, label=label: label == part.domains[n][0],
             )
             settled.update(dict.fromkeys(near, label))
     return settled, max(weights, key=weights.get, default=None)
@@ -235,7 +235,7 @@ def _improve(part: _Part, current: dict[int, int]) -> None:
         for label, carriers in part.carriers.items():
             moved, _ = _best_move(
                 part, current, label, [n for n in carriers if current[n] != label],
-                lambda n: part.domains[n].index(label) < rank(n),
+                lambda n, label=label: part.domains[n].index(label) < rank(n),
             )
             edges, old = part.around(moved), {node: current[node] for node in moved}
             before = _cost(current, edges), sum(map(rank, moved))

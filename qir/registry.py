@@ -25,7 +25,7 @@ def passes() -> dict[str, GraphPass]:
     """Every pass by name."""
     load_dialects()
     found = {}
-    for module_name, module in _modules("passes"):
+    for _, module in _modules("passes"):
         for each in vars(module).values():
             if isinstance(each, GraphPass) and each.function.__module__ == module.__name__:
                 found[each.name] = each
@@ -100,7 +100,7 @@ def _pipeline_texts():
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if file.name.endswith(".pipe"):
             yield f"pipelines/{file.name}", file.read_text(encoding="utf-8")
-    for name, module in _plugins("pipelines"):
+    for _, module in _plugins("pipelines"):
         for path in getattr(module, "__path__", ()):
             for file in sorted(Path(path).glob("*.pipe")):
                 yield str(file), file.read_text(encoding="utf-8")

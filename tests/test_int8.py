@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+import qir.dialects.int8  # noqa: F401  (fills the table of integer forms)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import qir.dialects.int8  # noqa: F401  (fills the table of integer forms)
 from qir.dialects import nn
+
 from qir.errors import Declined
 from qir.evaluate import evaluate_op
 from qir.integer_forms import INTEGER_FORMS, Wanted
@@ -62,7 +62,7 @@ def test_a_convolution_is_half_a_step_from_the_real_one(seed, scale, zero, round
         per_tensor(0.01, 0, narrow=True))  # fmt: skip
     w = const(stored(rng, 3, 3, 2, 6), tensor("i8", (3, 3, 2, 6), grid))
     bias = const(rng.integers(-3000, 3000, 6).astype(np.int32))
-    attributes = dict(strides=(2, 1), dilation=(1, 2), groups=2, padding="same")
+    attributes = {"strides": (2, 1), "dilation": (1, 2), "groups": 2, "padding": "same"}
     floats = nn.conv2d(parameter("x", tensor("f32", x.shape)), const(np.zeros(w.shape, np.float32)),
                        **attributes)  # fmt: skip
     q = stored(rng, *x.shape)

@@ -164,7 +164,7 @@ def _name(line: _Line) -> str:
             return json.loads(line.words[1])
         except ValueError:
             pass
-    line.fail(len(line.words) - 1, "this is no name", 'expected: value "name"')
+    return line.fail(len(line.words) - 1, "this is no name", 'expected: value "name"')
 
 
 def _statistics(header: _Line, lines: list[_Line]) -> Statistics:
