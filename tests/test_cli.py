@@ -57,7 +57,7 @@ def test_opt_writes_a_file_in_one_go(call, tmp_path):
     assert (tmp_path / "out.qir").read_text() == GRAPH
     code, out, err = call("opt", "g.qir", "-o", "no/folder/out.qir")
     assert (code, out) == (1, "")
-    assert err == ("no/folder/out.qir: error: cannot write: No such file or directory\n"
+    assert err == ("no/folder/out.qir: error: cannot write: there is no such folder\n"
                    "  help: choose a folder that exists and can be written\n")  # fmt: skip
     os.mkdir("taken")
     code, _, err = call("opt", "g.qir", "-o", "taken")
@@ -239,9 +239,11 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     code, out, err = call("quantize", "model.py:strange", "--input", "f32[4,4]",
                           "--calibration", "random")  # fmt: skip
     assert (code, out) == (1, "")
-    assert "eigh" in err and "fft" in err
-    assert err.count("model.py:") >= 2
-    assert "qir/frontends/jax" in err
+    assert err == (
+        "error: 3 JAX primitives are not imported:\n"
+        "  eigh (once) at model.py:14\n  fft (once) at model.py:14\n  real (once) at model.py:14\n"
+        "  help: declare @imports(\"eigh\") in a file of qir/frontends/jax/\n"
+    )
 
 
 @pytest.mark.parametrize(("words", "message"), [
@@ -361,17 +363,20 @@ def test_a_plugin_brings_ops_passes_pipelines_and_tests(tmp_path):
 
 
 @pytest.mark.parametrize(("data", "message"), [
-    (np.zeros((0, 16), np.float32), "the calibration data is empty"),
-    (np.zeros((3, 17), np.float32), "has shape [1, 17], the model takes [1, 16]"),
-    (np.full((3, 16), np.nan, np.float32), "sample 0: the input 'x' holds nan at index [0, 0]"),
-    (np.zeros((3, 16), "S3"), "sample 0: the input 'x' is no array of numbers"),
+    (np.zeros((0, 16), np.float32), "the calibration data is empty\n  help: an iterator that was "
+     "read before gives nothing; pass a list or a function that makes it anew"),
+    (np.zeros((3, 17), np.float32), "sample 0: the input 'x' has shape [1, 17], the model takes "
+     "[1, 16]\n  help: only the leading extent of all inputs together, the batch, may be another "
+     "one"),
+    (np.full((3, 16), np.nan, np.float32), "sample 0: the input 'x' holds nan at index [0, 0]\n"
+     "  help: clean the data: calibration needs finite numbers"),
+    (np.zeros((3, 16), "S3"), "sample 0: the input 'x' is no array of numbers, found ndarray\n"
+     "  help: an item is an array, a list or tuple in input order, or a dict by input name"),
 ])  # fmt: skip
 def test_what_is_wrong_with_calibration_data_is_said(call, model, data, message):
     np.savez("bad.npz", x=data)
-    code, out, err = call("quantize", "model.py:model", "--input", "f32[1,16]", "--calibration",
-                          "bad.npz")  # fmt: skip
-    assert (code, out) == (1, "")
-    assert message in err
+    words = ("quantize", "model.py:model", "--input", "f32[1,16]", "--calibration", "bad.npz")
+    assert call(*words) == (1, "", f"error: {message}\n")
 
 
 def test_a_truncated_weights_file_is_said(call, model, tmp_path):

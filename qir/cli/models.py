@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from .opt import pipeline_text, settings
+from .opt import check_folder, pipeline_text, settings
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
                sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # fmt: skip
@@ -46,6 +46,7 @@ def model_options(command):
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 def quantize(model, calibration, inputs, pipeline, param, target, output) -> None:
     """Quantize a model and report what became of it."""
+    check_folder(output)
     _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target)
     if output:
         quantized.save(output)
@@ -62,6 +63,7 @@ def run(model, inputs, output, target) -> None:
     from .. import api
     from ..arrays import by_parameter, described, random_inputs, read_arrays, write_arrays
 
+    check_folder(output)
     loaded = api.load(model, target)
     func = loaded.module.main
     arrays = random_inputs(func, "run")

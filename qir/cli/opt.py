@@ -53,6 +53,7 @@ def opt(file, output, split_input_file, **wishes) -> int:
     from ..errors import QirError
     from ..text import save_module
 
+    check_folder(output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
@@ -167,6 +168,15 @@ def split_cases(text: str) -> list[tuple[int, str]]:
         else:
             lines.append(line)
     return [*parts, (first, "".join(lines))]
+
+
+def check_folder(output: str | None) -> None:
+    """QirError if a file cannot be written for want of its folder; before the work, not after."""
+    from ..errors import QirError
+
+    if output is not None and not Path(output).parent.is_dir():
+        raise QirError("cannot write: there is no such folder", at=output,
+                       help="choose a folder that exists and can be written")  # fmt: skip
 
 
 def read_text(file: str) -> str:
