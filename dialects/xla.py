@@ -122,18 +122,27 @@ def _(op, x, w, b):
 
 @xla.op
 def batch_dot(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None,
-              adjoint_a: bool = False, adjoint_b: bool = False) -> Type:  # fmt: skip
-    """`a[...,M,K]` by `b[...,K,N]`: raw 8-bit products, zero points by row and column sums."""
-    for side in (a, b):
+              a_axes: Ints | None = None, b_axes: Ints | None = None) -> Type:  # fmt: skip
+    """`a[...,M,K]` by `b[...,K,N]`: raw 8-bit products, zero points by row and column sums.
+
+    a_axes, b_axes: where in the operand these axes lie, a permutation; it is read as transposed.
+    """
+    for side, axes in ((a, a_axes), (b, b_axes)):
         require(side.dtype.bits <= 8 and side.grid is not None and side.grid.per_tensor,
                 f"both sides must be 8-bit on one grid, found {side}")  # fmt: skip
-    return to[shapes.matmul(a, b, adjoint_a, adjoint_b)]
+        require(axes is None or sorted(axes) == list(range(side.rank)),
+                f"the axes {axes and list(axes)} are no permutation of those of {side}")  # fmt: skip
+    return to[shapes.matmul(_read(a, a_axes), _read(b, b_axes), False, False)]
+
+
+def _read(side: Type, axes) -> Type:
+    return side if axes is None else side.with_shape(side.shape[i] for i in axes)
 
 
 @batch_dot.means
 def _(op, a, b):
-    a = np.swapaxes(a, -1, -2) if op.attributes["adjoint_a"] else a
-    b = np.swapaxes(b, -1, -2) if op.attributes["adjoint_b"] else b
+    axes = (op.attributes[name] or tuple(range(a.ndim)) for name in ("a_axes", "b_axes"))
+    a, b = (side.transpose(order) for side, order in zip((a, b), axes, strict=True))
     left, right = (int(o.type.zero) for o in op.operands)
     rows = a.sum(-1, np.int32, keepdims=True)
     columns = b.sum(-2, np.int32, keepdims=True)

@@ -200,8 +200,7 @@ def _products(op: Op) -> int:
     """Multiply-adds of the ops that sum up products, in any dialect."""
     name = op.kind.rpartition(".")[2]
     if name in ("matmul", "batch_dot"):
-        rows, columns = op.operands[0].shape[-2:]
-        return op.type.size * (rows if op.attributes["adjoint_a"] else columns)
+        return op.type.size * (op.operands[0].type.size // max(1, prod(op.shape[:-1])))
     if name == "dot_general":
         a = op.operands[0].shape
         return op.type.size * prod(a[axis] for axis in op.attributes["contract_a"])

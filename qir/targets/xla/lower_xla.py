@@ -63,5 +63,5 @@ def _(op, x, w, b):
 @lowers("xla.batch_dot")
 def _(op, a, b):
     a_zero, b_zero = (int(o.type.zero) for o in op.operands)
-    sides = {name: op.attributes[name] for name in ("adjoint_a", "adjoint_b")}
-    return batch_dot(a, b, a_zero=a_zero, b_zero=b_zero, epilogue=epilogue(op), **sides)
+    axes = {name: op.attributes[name] for name in ("a_axes", "b_axes")}
+    return batch_dot(a, b, a_zero=a_zero, b_zero=b_zero, epilogue=epilogue(op), **axes)

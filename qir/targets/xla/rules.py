@@ -133,9 +133,21 @@ def transposed_kernel(op):
 
 @rule(int8.matmul(V.a, V.b) @ "op")
 def batched_kernel(op, a, b):
-    """A product of two activations multiplies stored values and corrects by row and column sums."""
+    """A product of two activations multiplies stored values, read through their transposes."""
     require(a.dtype.bits <= 8 and b.dtype.bits <= 8, f"{a.dtype} by {b.dtype} is no 8-bit product")
-    return xla.batch_dot(a, b, **_taken(op, "adjoint_a", "adjoint_b"))
+    a, a_axes = _untransposed(a, op.attributes["adjoint_a"])
+    b, b_axes = _untransposed(b, op.attributes["adjoint_b"])
+    return xla.batch_dot(a, b, a_axes=a_axes, b_axes=b_axes, **_taken(op))
+
+
+def _untransposed(side: Op, adjoint: bool) -> tuple[Op, tuple[int, ...] | None]:
+    """What a side of a product is a transpose of, and in which order its axes are read."""
+    axes = tuple(range(side.type.rank))
+    if side.kind == "lax.transpose":
+        side, axes = side.operands[0], side.attributes["permutation"]
+    if adjoint:
+        axes = (*axes[:-2], axes[-1], axes[-2])
+    return side, None if axes == tuple(range(len(axes))) else axes
 
 
 def _plain(op: Op) -> Op:

@@ -6,6 +6,8 @@ from jax import lax
 from .reduce import sum_last
 from .taps import Array, Epilogue, accumulators, dot_rows
 
+Axes = tuple[int, ...]
+
 
 def dense(
     x: Array, w: Array, bias: Array, *, layout: str = "nk", epilogue: Epilogue = accumulators
@@ -28,36 +30,48 @@ def batch_dot(
     *,
     a_zero: int = 0,
     b_zero: int = 0,
-    adjoint_a: bool = False,
-    adjoint_b: bool = False,
+    a_axes: Axes | None = None,
+    b_axes: Axes | None = None,
     epilogue: Epilogue = accumulators,
 ) -> Array:
-    """`a[...,M,K]` by `b[...,K,N]`, each transposed in its last two axes on demand: [...,M,N].
+    """`a[...,M,K]` by `b[...,K,N]`: [...,M,N]; the axes say where in an operand these lie.
 
-    sum((a - za) * (b - zb)) = sum(a * b) - zb * sum(a) - za * sum(b) + K * za * zb. The sums over
-    b's columns come from one more row under a, of ones. Taking the zero points off first leaves
-    the fast path for int8, and is four times slower; for a single row, which has no fast path, it
-    is the faster way.
+    Reading the axes where they are spares a transpose, which costs four times what the product
+    does. sum((a - za) * (b - zb)) = sum(a * b) - zb * sum(a) - za * sum(b) + K * za * zb. Where
+    the inner axis of b is not its last, the sums over it come from one more row under a, of ones.
+    Taking the zero points off first leaves the fast path for int8, and is four times slower; for a
+    single row, which has no fast path, it is the faster way.
     """
-    a = jnp.swapaxes(a, -1, -2) if adjoint_a else a
-    rows, depth = a.shape[-2:]
+    a_axes, b_axes = a_axes or tuple(range(a.ndim)), b_axes or tuple(range(b.ndim))
+    rows, depth = (a.shape[axis] for axis in a_axes[-2:])
     if rows == 1:
         left, right = a.astype(jnp.int16) - a_zero, b.astype(jnp.int16) - b_zero
-        return epilogue(_product(left, right, adjoint_b))
-    summed = bool(a_zero) and not adjoint_b
-    ones = jnp.ones((*a.shape[:-2], 1, depth), a.dtype)
-    full = _product(jnp.concatenate([a, ones], -2) if summed else a, b, adjoint_b)
+        return epilogue(_product(left, right, a_axes, b_axes))
+    summed = bool(a_zero) and b_axes[-2] != b.ndim - 1
+    full = _product(_with_ones(a, a_axes[-2]) if summed else a, b, a_axes, b_axes)
     acc = full[..., :rows, :]
     if b_zero:
-        acc = acc - b_zero * sum_last(a)[..., None]
-    if a_zero:
-        acc = acc - a_zero * (full[..., rows:, :] if summed else sum_last(b)[..., None, :])
+        acc = acc - b_zero * _inner_sums(a, a_axes[-1], (*a_axes[:-2], a_axes[-2]))[..., None]
+    if a_zero and summed:
+        acc = acc - a_zero * full[..., rows:, :]
+    elif a_zero:
+        columns = _inner_sums(b, b_axes[-2], (*b_axes[:-2], b_axes[-1]))
+        acc = acc - a_zero * columns[..., None, :]
     return epilogue(acc + depth * a_zero * b_zero)
 
 
-def _product(a: Array, b: Array, adjoint_b: bool) -> Array:
-    batch = tuple(range(a.ndim - 2))
-    inner = b.ndim - 1 if adjoint_b else b.ndim - 2
-    return lax.dot_general(
-        a, b, (((a.ndim - 1,), (inner,)), (batch, batch)), preferred_element_type=jnp.int32
-    )
+def _product(a: Array, b: Array, a_axes: Axes, b_axes: Axes) -> Array:
+    numbers = (((a_axes[-1],), (b_axes[-2],)), (a_axes[:-2], b_axes[:-2]))
+    return lax.dot_general(a, b, numbers, preferred_element_type=jnp.int32)
+
+
+def _with_ones(a: Array, axis: int) -> Array:
+    shape = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
+    return jnp.concatenate([a, jnp.ones(shape, a.dtype)], axis)
+
+
+def _inner_sums(x: Array, inner: int, kept: Axes) -> Array:
+    """Sums over the inner axis, the other axes in the order of `kept`."""
+    last = inner == x.ndim - 1
+    sums = sum_last(x) if last else jnp.sum(x, inner, dtype=jnp.int32)
+    return jnp.transpose(sums, [axis - (axis > inner) for axis in kept])
