@@ -130,8 +130,9 @@ def batch_dot(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | 
     for side, axes in ((a, a_axes), (b, b_axes)):
         require(side.dtype.bits <= 8 and side.grid is not None and side.grid.per_tensor,
                 f"both sides must be 8-bit on one grid, found {side}")  # fmt: skip
-        require(axes is None or sorted(axes) == list(range(side.rank)),
-                f"the axes {axes and list(axes)} are no permutation of those of {side}")  # fmt: skip
+        axes = axes or tuple(range(side.rank))
+        require(sorted(axes) == list(range(side.rank)),
+                f"the axes {list(axes)} are no permutation of those of {side}")  # fmt: skip
     return to[shapes.matmul(_read(a, a_axes), _read(b, b_axes), False, False)]
 
 
