@@ -14,7 +14,7 @@ from qir.targets.xla.kernels.geometry import Geometry
 from qir.targets.xla.kernels.transposed import conv_transposed
 
 few = settings(max_examples=20, deadline=None)
-zeros = st.integers(-128, 127)
+zeros = st.one_of(st.just(0), st.integers(-128, 127))  # XLA folds paddings by 0 into convolutions
 seeds = st.integers(0, 2**32 - 1)
 pads = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)
 
@@ -85,6 +85,14 @@ def test_any_convolution_directly_and_by_slices(data, geometry, name):
     x = images(data.draw, geometry, channels)
     w = int8(data.draw(seeds), *geometry.window, channels, outputs, low=-127)
     convolves(name, x, w, bias_for(1, outputs), geometry)
+
+
+@pytest.mark.parametrize("name", ["valid", "same", "space_to_depth"])
+@pytest.mark.parametrize("pads", [((1, 1), (0, 2)), ((1, 1), (1, 1)), ((0, 2), (2, 0))])
+def test_a_padding_by_zeros_in_front_of_a_convolution(name, pads):
+    strides = (2, 2) if name == "space_to_depth" else (1, 1)
+    geometry = Geometry((3, 3), strides, pads, (1, 1), zero=0)
+    convolves(name, int8(1, 1, 16, 17, 32), int8(7, 3, 3, 32, 32), bias_for(7, 32), geometry)
 
 
 @few

@@ -5,7 +5,7 @@ from jax import lax
 
 from .dot import dense
 from .geometry import Geometry
-from .taps import Array, Epilogue, accumulators, dot_rows, pad, span, taps
+from .taps import Array, Epilogue, accumulators, dot_rows, kept_apart, pad, span, taps
 
 
 def conv_valid(
@@ -53,6 +53,6 @@ def conv_pointwise(
 
 def _convolution(x: Array, w: Array, geometry: Geometry, pads) -> Array:
     return lax.conv_general_dilated(
-        x, w, geometry.strides, pads, rhs_dilation=geometry.dilation,
+        kept_apart(x), w, geometry.strides, pads, rhs_dilation=geometry.dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"), preferred_element_type=jnp.int32,
     )  # fmt: skip

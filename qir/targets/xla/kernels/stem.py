@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from .geometry import Geometry
-from .taps import Array, Epilogue, accumulators, dot_rows, pad, span
+from .taps import Array, Epilogue, accumulators, dot_rows, kept_apart, pad, span
 
 
 def conv_row_windows(
@@ -36,7 +36,7 @@ def conv_space_to_depth(
     blocks = padded.reshape(batch, height // sh, sh, width // sw, sw, channels)
     blocks = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // sh, width // sw, -1)
     acc = lax.conv_general_dilated(
-        blocks, w, (1, 1), "VALID",
+        kept_apart(blocks), w, (1, 1), "VALID",
         dimension_numbers=("NHWC", "HWIO", "NHWC"), preferred_element_type=jnp.int32,
     )  # fmt: skip
     return epilogue(acc + bias)
