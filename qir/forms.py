@@ -71,12 +71,6 @@ def check_form(func: Func, name: str, after: str) -> None:
     raise QirError(f"{after} promised the form '{name}': {op.kind} {reason}{more}", at=place_of(op))
 
 
-def form_of(func: Func) -> str:
-    """The most advanced of the built-in forms a function is in."""
-    order = ("int8", "mixed", "qdq", "calibrated", "observed", "float", "traced")
-    return next((name for name in order if next(complaints(func, name), None) is None), "traced")
-
-
 def _above(name: str) -> list[str]:
     return [n for up in FORMS[name].implies for n in (up, *_above(up))]
 
