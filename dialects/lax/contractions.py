@@ -139,6 +139,7 @@ def _reduce_window(name: str, combine, doc: str, extremum: str | None):
     ) -> Type:
         if extremum is None:
             plain(x)
+            require(x.dtype.kind != "bool", f"takes numbers, found {x}")
         per_axis(x, window=window, strides=strides, base_dilation=base_dilation,
                  window_dilation=window_dilation)  # fmt: skip
         require(len(padding) == 2 * x.rank, f"'padding' needs {x.rank} lows and as many highs")

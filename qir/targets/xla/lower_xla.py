@@ -1,8 +1,11 @@
 """The xla dialect onto its kernels; constant weights are packed for them here, in numpy."""
 
 import jax.numpy as jnp
+import numpy as np
 
 from ... import shapes
+from ...errors import QirError
+from ...ir import place_of
 from . import rescale
 from .kernels import packing
 from .kernels.convolutions import CONVOLUTIONS
@@ -32,6 +35,15 @@ def geometry(op) -> Geometry:
     return Geometry(window, a["strides"], pads, a["dilation"], a.get("groups", 1), int(x.zero))
 
 
+def _constant(op, index: int):
+    """The array of an operand that is packed before the program is compiled."""
+    operand = op.operands[index]
+    if not operand.is_const:
+        raise QirError(f"{op.kind} takes constant weights and biases, found {operand.kind}",
+                       at=place_of(op))  # fmt: skip
+    return operand.value
+
+
 @lowers("xla.dot")
 def _(op, x, w, b):
     return dense(x, w, b, layout=op.attributes["layout"], epilogue=epilogue(op))
@@ -40,7 +52,9 @@ def _(op, x, w, b):
 @lowers("xla.conv")
 def _(op, x, w, b):
     kernel, windows = CONVOLUTIONS[op.attributes["kernel"]], geometry(op)
-    packed = kernel.pack(op.operands[1].value, windows)
+    packed = kernel.pack(_constant(op, 1), windows)
+    if x.dtype != packed.dtype:  # u8 by i8: XLA convolves operands of one type alone
+        x, packed = x.astype(jnp.int32), packed.astype(np.int32)
     return kernel.run(x, jnp.asarray(packed), b, windows, epilogue(op))
 
 
@@ -53,7 +67,7 @@ def _(op, x, w, b):
 def _(op, x, w, b):
     types, strides = [o.type for o in op.operands[:2]], op.attributes["strides"]
     zero = int(types[0].zero)
-    weights, bias = packing.pack_transposed(*(o.value for o in op.operands[1:]), strides, zero)
+    weights, bias = packing.pack_transposed(_constant(op, 1), _constant(op, 2), strides, zero)
     crops = shapes.transposed_crops(*types, strides, op.attributes["padding"])
     arrays, window = (jnp.asarray(weights), jnp.asarray(bias)), types[1].shape[:2]
     return conv_transposed(x, *arrays, window=window, strides=strides, crops=crops, zero=zero,
