@@ -88,7 +88,7 @@ class Record:
 @click.argument("model", type=click.Choice(["resnet50", "mobilenet_v2", "encoder", "all"]))
 @click.option("--tiny", is_flag=True, help="Small models, to see that the benchmark works.")
 @click.option("--rounds", default=30, show_default=True, help="Timed calls of each.")
-@click.option("--samples", default=16, show_default=True, help="Inputs to calibrate with.")
+@click.option("--samples", default=64, show_default=True, help="Inputs to calibrate with.")
 @click.option("--records", default=RECORDS, type=Path, help="Where measurements are kept.")
 def main(model, tiny, rounds, samples, records) -> None:
     if model != "all":

@@ -29,14 +29,14 @@ def test_the_machine_is_described():
 
 @pytest.mark.parametrize("model", ["resnet50", "mobilenet_v2", "encoder"])
 def test_models_quantize_fully_and_equal_numpy(model, tmp_path):
-    arguments = [model, "--tiny", "--rounds=1", "--samples=4", f"--records={tmp_path}"]
+    arguments = [model, "--tiny", "--rounds=1", "--samples=32", f"--records={tmp_path}"]
     CliRunner().invoke(large_models.main, arguments, catch_exceptions=False)
     record = large_models.Record(**json.loads((tmp_path / f"{model}.json").read_text()))
     assert not record.float_ops
     assert record.compared > record.ops
     assert not record.differing
     assert record.noise_db > large_models.LOW
-    assert len(large_models.tables([record], rounds=1, samples=4)) == 7
+    assert len(large_models.tables([record], rounds=1, samples=32)) == 7
 
 
 def test_fashion_table_has_a_row_for_each_calibration():
