@@ -102,8 +102,8 @@ def _(op, x, w, b=None):
     correction = zero * summed(w, (0, 1, 2)) if zero else None
     x, w = alike(_padded(x, zero, _pads(op, w.shape[:2])), w)
     acc = lax.conv_general_dilated(
-        kept_apart(x), w, a["strides"], "VALID", rhs_dilation=a["dilation"], dimension_numbers=LAYOUT,
-        feature_group_count=a["groups"], preferred_element_type=jnp.int32,
+        kept_apart(x), w, a["strides"], "VALID", rhs_dilation=a["dilation"],
+        dimension_numbers=LAYOUT, feature_group_count=a["groups"], preferred_element_type=jnp.int32,
     )  # fmt: skip
     return finished(op, biased(acc, b, correction))
 

@@ -1,0 +1,88 @@
+"""What a drawn op and a drawn network must fulfil."""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...api import run_pipeline
+from ...dialect import items
+from ...evaluate import evaluate
+from ...ir import Func, Module
+from ...registry import target_named
+from .draft import draw_mood
+from .networks import draw_network
+from .nodes import Leaves, draw_node
+from .soundness import largest_of, round_trip, unlike
+from .values import draw_inputs
+
+SILENT = 200.0
+"""The signal to noise, in dB, of a result without any noise."""
+LOGICAL = ("lax.and", "lax.or", "lax.xor", "lax.not", "lax.reduce_and", "lax.reduce_or")
+
+
+def check_op(kind: str, seed: int, target: str | None = None) -> str | None:
+    """What is wrong with a random node of this kind, None if nothing is; Rejected if none is drawn.
+
+    Its numpy meaning must give what its type says and survive saving and loading; with a target,
+    the compiled node must give the same.
+    """
+    rng = np.random.default_rng([zlib.crc32(kind.encode()), seed])
+    leaves = Leaves(rng, draw_mood(rng, "bool" if kind in LOGICAL and seed % 2 else None))
+    op = draw_node(kind, leaves)
+    func = Func("drawn", tuple(leaves.parameters), items(op))
+    inputs = draw_inputs(rng, [p.type for p in func.parameters])
+    try:
+        wanted = evaluate(func, inputs)
+        found = wanted if target is None else target_named(target).compile(func)(*inputs)
+    except Exception as error:  # whatever a meaning or a lowering raises on a typed node is a bug
+        return f"{type(error).__name__}: {error}\n{func}"
+    largest = max(1.0, largest_of(func, inputs))
+    for result, a, b in zip(func.results, wanted, map(np.asarray, found), strict=True):
+        different = a.dtype != b.dtype or unlike(result.type, a, b, largest)
+        if different:
+            return f"{different if isinstance(different, str) else b.dtype}\n{func}"
+    complaint = round_trip(func, inputs, wanted)
+    return complaint and f"{complaint}\n{func}"
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What quantization cost one result: signal to noise in dB, and its type."""
+
+    decibels: float
+    type: object
+
+
+def check_network(seed: int, pipeline: str = "ptq_int8", target: str | None = None):
+    """What is wrong with a random network after a pipeline, and what each result lost by it.
+
+    The result is to serve another batch with the same bits and to survive saving and loading;
+    with a target, the compiled graph must give those bits too.
+    """
+    rng = np.random.default_rng([7, seed])
+    func = draw_network(rng)
+    samples = [draw_normal(rng, func) for _ in range(4)]
+    after = run_pipeline(Module((func,)), pipeline, samples, run=evaluate).main
+    wanted, found = evaluate(func, samples[0]), evaluate(after, samples[0])
+    losses = [Loss(_decibels(a, b), r.type)
+              for a, b, r in zip(wanted, found, func.results, strict=True)]  # fmt: skip
+    one = evaluate(after.with_batch(1), [x[:1] for x in samples[0]])
+    if any(not np.array_equal(a[:1], b) for a, b in zip(found, one, strict=True)):
+        return f"batch 1 gives other numbers\n{func}", losses
+    if target is not None:
+        ours = target_named(target).compile(after)(*samples[0])
+        if any(not np.array_equal(a, np.asarray(b)) for a, b in zip(found, ours, strict=True)):
+            return f"{target} gives other bits than numpy\n{func}became\n{after}", losses
+    return round_trip(after, samples[0], found), losses
+
+
+def draw_normal(rng: np.random.Generator, func: Func) -> list[np.ndarray]:
+    """Normal numbers for the parameters of a network."""
+    return [rng.normal(size=p.shape).astype(np.float32) for p in func.parameters]
+
+
+def _decibels(signal: np.ndarray, found: np.ndarray) -> float:
+    power = float(np.square(signal, dtype=np.float64).mean())
+    noise = float(np.square(signal - found, dtype=np.float64).mean())
+    return SILENT if noise == 0 else float(10 * np.log10(max(power, 1e-30) / noise))
