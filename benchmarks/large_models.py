@@ -15,7 +15,6 @@ from time import perf_counter
 
 import click
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import qir
@@ -200,17 +199,6 @@ def noise_text(record: Record) -> str:
     return f"{record.noise_db:.1f}{f' (low, below {LOW:g})' if low else ''}"
 
 
-def products(rows: int = 1024, depth: int = 768, outputs: int = 3072) -> tuple[float, float]:
-    """Billions of operations a second in one matrix product on XLA, f32 and int8."""
-    integers = np.random.default_rng(0).integers(-127, 128, (rows + outputs, depth), np.int8)
-    a, b = jnp.split(jnp.asarray(integers), [rows])
-    multiply = jax.jit(partial(jnp.einsum, "mk,nk->mn", preferred_element_type=jnp.int32))
-    floats = a.astype(jnp.float32), b.astype(jnp.float32)
-    times = interleaved(partial(jax.jit(partial(jnp.einsum, "mk,nk->mn")), *floats),
-                        partial(multiply, a, b), rounds=20)  # fmt: skip
-    return tuple(2e-9 * rows * depth * outputs / seconds for seconds in times)
-
-
 def tables(records: list[Record], rounds: int, samples: int) -> list[str]:
     """The tables of all models in markdown, and what they mean."""
     columns = [f"{what} b{b}" for b in BATCHES for what in ("float ms", "int8 ms", "ratio")]
@@ -234,7 +222,7 @@ def tables(records: list[Record], rounds: int, samples: int) -> list[str]:
         f"Latency: medians of {rounds} calls, float and int8 in turn, {measure.threads()} threads. "
         f"Float is the unmodified model under `jax.jit`. {measure.BASELINE}",
         "What XLA's own products of matrices give here, which bounds the ratios of models made of "
-        "them: f32 {:.0f} and int8 {:.0f} GOP/s.".format(*products()),
+        "them: f32 {:.0f} and int8 {:.0f} GOP/s.".format(*measure.products()),
         measure.markdown(speed),
         "Quality: signal to noise of int8 against float on 8 inputs held out, and of float with "
         "noise 40 dB below its input (how much the model itself amplifies); every op's result on "

@@ -1,16 +1,20 @@
-"""What every benchmark measures with: the machine in words, signal to noise, tables."""
+"""What every benchmark measures with: the machine, signal to noise, sizes, tables."""
 
 import os
 import platform
 import resource
 from collections.abc import Iterable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from qir.api import Quantized, save
+from qir.cli.bench import interleaved
 from qir.text import write_atomically
 
 RESULTS = Path(__file__).with_name("results")
@@ -66,6 +70,17 @@ def sizes_on_disk(quantized: Quantized) -> tuple[int, int]:
         quantized.save(paths[1])
         found = [path.parent.glob(f"{path.stem}.*.safetensors") for path in paths]
         return tuple(sum(file.stat().st_size for file in files) for files in found)
+
+
+def products(rows: int = 1024, depth: int = 768, outputs: int = 3072) -> tuple[float, float]:
+    """Billions of operations a second in one matrix product on XLA, f32 and int8."""
+    integers = np.random.default_rng(0).integers(-127, 128, (rows + outputs, depth), np.int8)
+    a, b = jnp.split(jnp.asarray(integers), [rows])
+    multiply = jax.jit(partial(jnp.einsum, "mk,nk->mn", preferred_element_type=jnp.int32))
+    floats = a.astype(jnp.float32), b.astype(jnp.float32)
+    times = interleaved(partial(jax.jit(partial(jnp.einsum, "mk,nk->mn")), *floats),
+                        partial(multiply, a, b), rounds=20)  # fmt: skip
+    return tuple(2e-9 * rows * depth * outputs / seconds for seconds in times)
 
 
 def columns(rows: Sequence[Sequence[object]]) -> str:
