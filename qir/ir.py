@@ -302,9 +302,14 @@ def _with_batch(func: Func, batch: int) -> Func:
     if len(olds) != 1:
         raise QirError(f"@{func.name} has no one batch: its inputs lead with {sorted(olds)}")
     old = olds.pop()
+    help = "trace the model again with the batch you need"
+    if old == 1:
+        help += ", or with two rows: of one row a framework may drop the axis"
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         if op.kind == "parameter":
+            if not op.type.rank:  # a number has no batch
+                return op
             shape = (batch, *op.shape[1:])
             return parameter(op.attributes["name"], op.type.with_shape(shape), op.location)
         if all(a is b for a, b in zip(op.operands, operands, strict=True)):
@@ -315,7 +320,6 @@ def _with_batch(func: Func, batch: int) -> Func:
             return op.with_operands(*operands)
         except QirError as error:
             message = f"this graph serves batch {old} only: {error.message}"
-            help = "trace the model again with the batch you need"
             raise QirError(message, at=error.at, help=help) from error
 
     new = transform(func, change)
@@ -324,7 +328,7 @@ def _with_batch(func: Func, batch: int) -> Func:
         if shape and after.shape[0] * old != shape[0] * batch or after.shape[1:] != shape[1:]:
             raise QirError(f"this graph serves batch {old} only: a result of {before.type} would "
                            f"become {after.type} at batch {batch}", at=place_of(before),
-                           help="trace the model again with the batch you need")  # fmt: skip
+                           help=help)  # fmt: skip
     return new
 
 

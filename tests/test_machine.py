@@ -116,9 +116,15 @@ def test_another_batch_is_inferred_anew_or_refused():
     a, b = x("a", tensor("f32", (2, 3))), x("b", tensor("f32", (2, 4)))
     f = func(ops.neg(ops.concat(a, b, axis=1)))
     assert f.with_batch(5).results[0].type == tensor("f32", (5, 7))
+    number = x("n", tensor("f32", ()))
+    both = func(ops.neg(a), ops.neg(number)).with_batch(5)
+    assert [p.shape for p in both.parameters] == [(5, 3), ()]
     frozen = func(ops.reshape(x("a", tensor("f32", (2, 3))), shape=[2, 3]))
     with pytest.raises(QirError, match="serves batch 2 only"):
         frozen.with_batch(4)
+    one = func(ops.reshape(x("a", tensor("f32", (1, 3))), shape=[1, 3]))
+    with pytest.raises(QirError, match="you need, or with two rows: of one row a framework"):
+        one.with_batch(4)
 
 
 def test_to_networkx_has_ops_and_operand_edges():
