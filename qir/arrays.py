@@ -55,8 +55,8 @@ def samples_from(wanted: str, func: Func):
     """Calibration samples: a callable giving them anew each time, dicts by input name.
 
     wanted: an `.npz` file with the samples of each input along the first axis, each of the
-    input's shape, or to be taken in slices as long as the input's first axis; or `random` or
-    `random:N`, normally distributed numbers of a fixed seed.
+    input's shape, or to be taken in slices as long as the input's first axis, the last one as
+    short as it comes; or `random` or `random:N`, normally distributed numbers of a fixed seed.
     """
     kind, _, count = wanted.partition(":")
     if kind == "random":
@@ -97,7 +97,7 @@ def _count(array: np.ndarray, shape: tuple[int, ...]) -> int:
     """Samples in an array; whether each has the right shape is for calibration to say."""
     if array.ndim == 0:
         return 0
-    return len(array) // _slice(array, shape)
+    return -(-len(array) // _slice(array, shape))
 
 
 def _slice(array: np.ndarray, shape: tuple[int, ...]) -> int:

@@ -100,8 +100,10 @@ def _array(value, name: str, sample: int) -> np.ndarray:
     except ValueError:
         array = None
     if array is None or array.dtype.kind not in "biufV":
+        of = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else None
+        found = of or type(value).__name__
         raise QirError(f"sample {sample}: the input '{name}' is no array of numbers, found "
-                       f"{type(value).__name__}", help=f"an item is {FORMS}")  # fmt: skip
+                       f"{found}", help=f"an item is {FORMS}")  # fmt: skip
     return array
 
 
@@ -115,7 +117,7 @@ def _rows(func: Func, arrays: list[np.ndarray], sample: int) -> int | None:
             _misfit(parameter, array, sample)
     extents = {array.shape[0] for array in arrays if array.ndim}
     traced = {p.shape[0] for p in func.parameters if p.type.rank}
-    if len(traced) > 1 or len(extents) > 1 or extents == {0}:
+    if len(traced) > 1 or len(extents) > 1 or 0 in extents | traced:
         _misfit(*wrong[0], sample)
     return extents.pop()
 

@@ -261,7 +261,8 @@ WRONG_DATA = [
     ([{}], "sample 0 lacks the input 'x'"),
     (["x.png"], "sample 0: the input 'x' is no array of numbers, found str"),
     ([[[[1, 2, 3, 4], [1, 2]]]], "sample 0: the input 'x' is no array of numbers, found list"),
-    ([np.zeros((2, 4), np.complex64)], "sample 0: the input 'x' is no array of numbers"),
+    ([np.zeros((2, 4), np.complex64)],
+     "sample 0: the input 'x' is no array of numbers, found an array of complex64"),
     ([*data(1), np.full((2, 4), np.nan)], "sample 1: the input 'x' holds nan at index [0, 0]"),
     ([np.float32([[0, 0, 0, 0], [0, 0, -np.inf, 0]])],
      "sample 0: the input 'x' holds -inf at index [1, 2]"),
@@ -305,6 +306,12 @@ def test_rows_left_over_by_a_graph_of_one_batch():
     assert "sample 1 leaves 1 rows over, and this graph serves batch 2 only" in message
     assert "a multiple of the traced batch" in message
     calibrate(func, samples=[np.zeros((4, 4)), np.zeros((2, 4))])
+
+
+def test_a_graph_of_no_rows_takes_no_rows():
+    text = "func @main(%x: f32[0,4]) -> (f32[0,4]) {\n  %0 = nn.relu(%x)\n  return %0\n}"
+    func = observed(text)
+    assert "'x' has shape [1, 4], the model takes [0, 4]" in failure(func, [np.zeros((1, 4))])
 
 
 def test_nan_in_an_intermediate_names_the_op_where_it_began_and_the_sample():

@@ -370,8 +370,8 @@ def test_a_plugin_brings_ops_passes_pipelines_and_tests(tmp_path):
      "one"),
     (np.full((3, 16), np.nan, np.float32), "sample 0: the input 'x' holds nan at index [0, 0]\n"
      "  help: clean the data: calibration needs finite numbers"),
-    (np.zeros((3, 16), "S3"), "sample 0: the input 'x' is no array of numbers, found ndarray\n"
-     "  help: an item is an array, a list or tuple in input order, or a dict by input name"),
+    (np.zeros((3, 16), "S3"), "sample 0: the input 'x' is no array of numbers, found an array of "
+     "|S3\n  help: an item is an array, a list or tuple in input order, or a dict by input name"),
 ])  # fmt: skip
 def test_what_is_wrong_with_calibration_data_is_said(call, model, data, message):
     np.savez("bad.npz", x=data)

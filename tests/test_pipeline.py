@@ -247,6 +247,10 @@ def test_samples_by_name_along_the_first_axis(tmp_path):
     assert [s["x"].tolist() for s in samples_from(path, func)()] == [[0, 1], [2, 3], [4, 5], [6, 7]]
     np.savez(path, np.arange(8, dtype=np.float32).reshape(4, 2))
     assert [s["x"].tolist() for s in samples_from(path, func)()] == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    np.savez(path, x=np.arange(3, dtype=np.float32))
+    assert [s["x"].tolist() for s in samples_from(path, func)()] == [[0, 1], [2]]
+    empty = Func("main", (parameter("x", tensor("f32", (0,))),), ())
+    assert [s["x"].shape for s in samples_from(path, empty)()] == [(1,), (1,), (1,)]
     assert len(list(samples_from("random:3", func)())) == 3
     np.savez(path, x=np.zeros(2), y=np.zeros(3))
     with pytest.raises(QirError, match="@main takes the inputs x, the file holds x, y"):
