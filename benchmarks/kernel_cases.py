@@ -111,7 +111,8 @@ def attention(batch, rows, columns, depth, adjoint) -> Case:
     numbers = (((2,), (2 if adjoint else 1,)), ((0,), (0,)))
 
     def kernel(a, b):
-        return dot.batch_dot(a, b, a_zero=3, b_zero=-7, adjoint_b=adjoint, epilogue=epilogue)
+        axes = (0, 2, 1) if adjoint else None
+        return dot.batch_dot(a, b, a_zero=3, b_zero=-7, b_axes=axes, epilogue=epilogue)
 
     def centred(a, b):
         left, right = a.astype(jnp.int16) - 3, b.astype(jnp.int16) + 7
