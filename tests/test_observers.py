@@ -301,6 +301,13 @@ def test_entropy_does_not_depend_on_the_spike_of_a_relu(zeros):
     assert low == 0.0 and 3.0 < high < 5.0
 
 
+def test_entropy_keeps_most_of_few_elements():
+    """All of them in one bin at the end of a range would have no divergence at all."""
+    data = np.float32([-1.08, -1.0, -0.9, -0.81, -0.262, -0.26, -0.26, -0.22, -0.12, 0.46, 0.5])
+    low, high = solve(stream([data]), "entropy")
+    assert np.mean((data >= low) & (data <= high)) >= 0.5
+
+
 def test_entropy_leaves_what_fills_its_range():
     for name in ("uniform", "relu6", "integers", "far"):
         data = DATA[name]

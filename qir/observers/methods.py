@@ -137,7 +137,8 @@ def entropy(stats: Statistics, grid: Grid) -> Range:
     than a bin. Here both ends are searched, and levels are those of the grid at hand. Exact
     zeros, the spike a relu leaves, are left out of both: every grid has zero, so they say
     nothing about it, and would outweigh the rest of their level. End bins are the outermost ones
-    in range that are not empty, so no smoothing is needed.
+    in range that are not empty, so no smoothing is needed; a range that leaves more outside than
+    inside is none, for all elements in one end bin would diverge by nothing.
 
     Averaging costs a flat histogram nothing, so outliers beside one stay in the range: there,
     percentile or mse is the better choice.
@@ -149,7 +150,7 @@ def entropy(stats: Statistics, grid: Grid) -> Range:
     def divergence(low: float, high: float) -> float:
         step, first, last = grid.scale(low, high)
         start, stop = np.searchsorted(centres, [(first - 0.5) * step, (last + 0.5) * step])
-        if step < stats.width or start == stop:
+        if step < stats.width or 2 * (ends[stop] - ends[start]) < total:
             return math.inf
         inside = counts[start:stop]
         levels = np.clip(np.rint(centres[start:stop] / step).astype(np.intp) - first, 0, None)
