@@ -230,6 +230,13 @@ def test_a_save_over_a_model_in_use_leaves_the_loaded_one_whole(tmp_path):
     assert value.tobytes() == model().main.ops[1].value.tobytes()
 
 
+def test_a_save_to_a_folder_leaves_nothing_behind(tmp_path):
+    (tmp_path / "models").mkdir()
+    with pytest.raises(QirError, match="models: error: cannot write: this is a folder"):
+        save_module(model(), tmp_path / "models")
+    assert [p.name for p in tmp_path.iterdir()] == ["models"]
+
+
 @pytest.mark.parametrize("keep", [0, 7, 8, 40, -1])
 def test_a_truncated_weights_file_is_an_error_on_loading(tmp_path, keep):
     save_module(model(), tmp_path / "m.qir")

@@ -37,6 +37,8 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     last: whoever reads at any moment sees the old pair or the new one.
     """
     path = Path(path)
+    if path.is_dir():  # told before weights are written for a text that never comes
+        raise QirError("cannot write: this is a folder", at=str(path), help="name a file in it")
     printer = _Printer(locations)
     body = "\n".join(printer.func(func) for func in module.funcs)
     old = _named_weights(path)
