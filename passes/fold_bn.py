@@ -46,6 +46,7 @@ def layer_from_constant_is_negated(op, k, layer):
 def scale_passes_shift(op, x, shift, k):
     """(x + shift) * k is x * k + shift * k."""
     require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    _is_finite(k)
     return nn.add(nn.mul(x, k), _product(shift, k), clamp=op.attributes["clamp"])
 
 
@@ -113,6 +114,7 @@ def shift_before_layer_folds(layer, shifted, x, k):
         pads = pads_of(x.type, w.shape[:2], a["strides"], a["padding"], a["dilation"])
         require(not np.any(pads), f"the padding {pads} is not shifted")
     amounts = w.astype(np.float64) * k
+    _is_finite(amounts)
     if layer.kind == "nn.depthwise_conv2d":
         added = amounts.sum(axis=(0, 1)).reshape(-1)
     else:

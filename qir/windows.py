@@ -92,7 +92,7 @@ def conv2d(x, w, strides, pads, dilation=None, groups=1, pad_value=0, accumulato
     views = windows(x, window, strides, pads, pad_value, dilation)
     out = views.shape[1 : 1 + len(window)]
     depth = int(np.prod(window)) * inner
-    matrix = w.reshape(-1, inner, groups, outputs // groups)
+    matrix = w.reshape(int(np.prod(window)), inner, groups, outputs // groups)
     matrix = np.moveaxis(matrix, 2, 0).reshape(groups, depth, outputs // groups)
     y = np.empty((x.shape[0], *out, outputs), result)
     per_image = max(1, int(np.prod(out)) * depth * groups)

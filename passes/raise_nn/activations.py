@@ -118,6 +118,7 @@ def gated_by_tanh_is_gelu(op, x, third, root, one, factor):
 def scaled_below_zero_is_leaky_relu(op, x, zero, slope):
     """leaky_relu is x where it is positive, slope * x elsewhere."""
     is_number(zero, 0.0)
+    require(math.isfinite(number(slope)), f"a slope of {number(slope):g}")
     require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
     return nn.leaky_relu(x, slope=number(slope))
 

@@ -61,7 +61,8 @@ def reshape_keeps_reduced_axes(op, reduced, x):
     gone = sorted(a % x.type.rank for a in reduced.attributes["axes"])
     left = [i for i in range(x.type.rank) if i not in gone]
     sources = aligned(reduced.shape, op.shape)
-    require(sources is not None and sources.count(None) == len(gone),
+    whole = sources is not None and sources.count(None) == len(gone)
+    require(whole and op.type.rank == x.type.rank,
             f"{list(op.shape)} is not {list(reduced.shape)} and the reduced axes")  # fmt: skip
     kept = reduced.rebuild(keepdims=True)
     if kept.shape == op.shape:

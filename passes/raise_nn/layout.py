@@ -36,18 +36,22 @@ def transpose_after_arithmetic(op, turn):
     """Arithmetic on values in one order of axes can be done in the order they came from."""
     require(turn.type.rank == op.type.rank, f"{turn.type} gains axes in {op.type}")
     order = turn.attributes["permutation"]
-    return transposed(op.with_operands(*(_untransposed(o, order, op) for o in op.operands)), order)
+    operands = (_untransposed(o, order, op.type.rank, turn.type.size) for o in op.operands)
+    return transposed(op.with_operands(*operands), order)
 
 
-def _untransposed(operand: Op, order, op: Op) -> Op:
-    """The operand in the order from which `order` makes the op's."""
+def _untransposed(operand: Op, order, rank: int, size: int) -> Op:
+    """The operand, of that rank, in the order from which `order` makes the op's.
+
+    What is no constant may gain a transpose if that moves less than the `size` elements saved.
+    """
     if operand.kind == "lax.transpose" and operand.attributes["permutation"] == order:
         return operand.operands[0]
     if operand.type.rank == 0:
         return operand
-    cheap = operand.is_const or operand.type.size < op.type.size
+    cheap = operand.is_const or operand.type.size < size
     require(cheap, f"{operand.kind} comes in another order of axes")
-    full = (1,) * (op.type.rank - operand.type.rank) + operand.shape
+    full = (1,) * (rank - operand.type.rank) + operand.shape
     result = transposed(reshaped(operand, full), inverse(order))
     tail = result.shape
     while result.is_const and tail and tail[0] == 1:

@@ -15,7 +15,7 @@ from .build import constant_of, like, number
 def powers_over_their_sum_are_softmax(x, powers, total):
     """softmax is exp(x) over its sum along an axis."""
     axes = total.attributes["axes"]
-    require(len(axes) == 1, f"the sum is over {len(axes)} axes")
+    require(len(axes) == 1 and x.type.size, f"the sum is over {len(axes)} axes of {x.type}")
     last = axes[0] == x.type.rank - 1
     return nn.softmax(x, axis=-1 if last else axes[0])
 

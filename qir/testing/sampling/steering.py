@@ -180,8 +180,9 @@ def _one_over_count(bound: dict[str, Op]) -> np.ndarray:
     ones = np.ones(x.shape)[None, ..., None]
     inside = windows(ones, a["window"], a["strides"], pads)
     counts = inside.sum(axis=(5, 6, 7, 8))[0, ..., 0]
-    channel = a["window"].index(1, 1)
-    return 1 / counts[:1].take([0], channel) if counts.size else np.asarray(1.0)
+    if not counts.size:
+        return np.asarray(1.0)
+    return 1 / counts[:1].take([0], 3 if a["window"][3] == 1 else 1)
 
 
 def _of_movement(lax, nn) -> dict[str, Steering]:
