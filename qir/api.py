@@ -9,7 +9,7 @@ import numpy as np
 
 from . import registry
 from .errors import QirError
-from .evaluate import checked_input
+from .evaluate import as_array, checked_input
 from .forms import complaints
 from .ir import Func, Module
 from .pipeline import Done, Listener, compose, run_module, run_steps
@@ -32,7 +32,9 @@ def run_pipeline(module: Module | Func, pipeline: str, samples=None,
                  emit: Callable = print, run: Callable | None = None) -> Module:  # fmt: skip
     """Run a pipeline text, or a named pipeline with parameters, on every function of a module."""
     registry.load_dialects()
-    module = module if isinstance(module, Module) else Module((module,))
+    module = Module((module,)) if isinstance(module, Func) else _module_of(module)
+    if not isinstance(pipeline, str):
+        raise QirError(f"a pipeline is a name or a text, found {type(pipeline).__name__}")
     resources = {"run": run or _xla_run, "compile": _compile_for, "emit": emit}
     if samples is not None:
         resources["samples"] = samples
@@ -70,12 +72,13 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
 def load(path: str | Path, target: str = "xla") -> "Quantized":
     """A saved model as a callable."""
     registry.load_dialects()
+    registry.target_named(target)
     return Quantized(load_module(path), target)
 
 
 def save(module: Module | Func, path: str | Path) -> None:
     """Write a graph as text with its weights beside it, both atomically."""
-    save_module(module if isinstance(module, Module) else Module((module,)), path)
+    save_module(Module((module,)) if isinstance(module, Func) else _module_of(module), path)
 
 
 def compile(model, target: str = "xla") -> Callable:
@@ -114,9 +117,7 @@ class Quantized:
         cannot serve the batch.
         """
         arrays = _flat_inputs(self.module.main, inputs)
-        sizes = {a.shape[0] for a in arrays if a.ndim}
-        batch = sizes.pop() if len(sizes) == 1 else None
-        run, func = self._for_batch(batch)
+        run, func = self._for_batch(_batch_of(self.module.main, arrays))
         arrays = [checked_input(p, a) for p, a in zip(func.parameters, arrays, strict=True)]
         results = run(*arrays)
         if func.result_names and all(func.result_names):
@@ -185,7 +186,7 @@ def _example_from(calibration):
 
 
 def _takes(pipeline: str, parameter: str) -> bool:
-    named = registry.pipelines().get(pipeline.strip())
+    named = registry.pipelines().get(str(pipeline).strip())
     return named is not None and parameter in named[0].settings
 
 
@@ -198,7 +199,19 @@ def _flat_inputs(func: Func, inputs) -> list[np.ndarray]:
     if len(inputs) != len(names):
         raise QirError(f"the model takes {len(names)} inputs ({', '.join(names)}), "
                        f"found {len(inputs)}")  # fmt: skip
-    return [np.asarray(x) for x in inputs]
+    return [as_array(name, x) for name, x in zip(names, inputs, strict=True)]
+
+
+def _batch_of(func: Func, arrays: list[np.ndarray]) -> int | None:
+    """The batch of the inputs; None where comparing them with the traced shapes says more."""
+    pairs = [(p, a) for p, a in zip(func.parameters, arrays, strict=True) if p.type.rank]
+    sizes = {p.attributes["name"]: a.shape[0] for p, a in pairs if a.ndim == p.type.rank}
+    if len({p.shape[0] for p, _ in pairs}) != 1 or not sizes:
+        return None
+    if len(set(sizes.values())) > 1:
+        found = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        raise QirError(f"the inputs differ in their leading extent, the batch: {found}")
+    return next(iter(sizes.values()))
 
 
 def _xla_run(func: Func, arrays):

@@ -69,10 +69,23 @@ def checked_inputs(func: Func, inputs) -> list[np.ndarray]:
 def checked_input(parameter: Op, array) -> np.ndarray:
     """One input as an array of its declared storage and shape, else QirError."""
     name, type = parameter.attributes["name"], parameter.type
-    array = np.asarray(array)
+    array = as_array(name, array)
     if array.shape != type.shape:
         raise QirError(f"the input '{name}' has shape {list(array.shape)}, "
                        f"the model takes {list(type.shape)}")  # fmt: skip
     if not np.can_cast(array.dtype, type.dtype.numpy, "same_kind"):
         raise QirError(f"the input '{name}' holds {array.dtype}, the model takes {type.dtype}")
+    if array.size and array.dtype.kind in "iu" and not type.is_float:
+        ends = int(array.min()), int(array.max())
+        if ends[0] < type.dtype.lo or ends[1] > type.dtype.hi:
+            raise QirError(f"the input '{name}' holds {ends[0]} to {ends[1]}, {type.dtype} takes "
+                           f"{type.dtype.lo} to {type.dtype.hi}")  # fmt: skip
     return array.astype(type.dtype.numpy, copy=False)
+
+
+def as_array(name: str, value) -> np.ndarray:
+    """What was given for an input as an array, else QirError."""
+    try:
+        return np.asarray(value)
+    except ValueError:  # numpy's for lists of unequal lengths
+        raise QirError(f"the input '{name}' is no array: lists in it differ in length") from None

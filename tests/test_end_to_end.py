@@ -150,6 +150,46 @@ def test_two_inputs_by_name_and_any_batch():
     np.testing.assert_array_equal(np.asarray(one["scaled"]), np.asarray(found["scaled"])[:1])
 
 
+WRONG_INPUTS = {
+    "the input 'x' has shape [4], the model takes [2, 4]": ([np.zeros(4)], [0, 1]),
+    "the input 'x' has shape [2, 1, 4], the model takes [2, 4]": ([np.zeros((2, 1, 4))], [0, 1]),
+    "the inputs differ in their leading extent, the batch: x 3, i 2": ([np.zeros((3, 4))], [0, 1]),
+    "the input 'x' is no array: lists in it differ in length": ([[[1.0, 2.0], [3.0]]], [0, 1]),
+    "the input 'i' holds -1 to 4294967296, i32 takes -2147483648 to 2147483647":
+        ([np.zeros((2, 4))], [-1, 2**32]),
+    "the model takes 2 inputs (x, i), found 3": ([np.zeros((2, 4))] * 2, [0, 1]),
+}  # fmt: skip
+
+
+def test_wrong_inputs_are_said_with_the_name_of_the_input():
+    def f(x, i):
+        return jnp.take(weight(5, 4), i, 0) * x
+
+    ones = np.ones((2, 4), np.float32), np.array([0, 1], np.int32)
+    quantized = qir.quantize(f, ones, [ones])
+    for message, (floats, indices) in WRONG_INPUTS.items():
+        with pytest.raises(qir.QirError) as caught:
+            quantized(*floats, np.array(indices))
+        assert caught.value.message == message
+
+
+def test_a_number_as_input_has_no_batch():
+    x, two = np.ones((1, 4), np.float32), np.float32(2)
+    quantized = qir.quantize(lambda x, scale: x * scale, (x, two), [[x, two]])
+    np.testing.assert_allclose(quantized(np.ones((5, 4)), two), np.full((5, 4), 2), rtol=0.01)
+
+
+def test_what_is_no_model_pipeline_or_target_is_an_error(tmp_path):
+    module = qir.trace(lambda x: x * 2, np.ones((1, 4)))
+    qir.save(module, tmp_path / "m.qir")
+    with pytest.raises(qir.QirError, match="a pipeline is a name or a text, found int"):
+        qir.run_pipeline(module, 3)
+    with pytest.raises(qir.QirError, match="expected a function of qir or a module, found str"):
+        qir.run_pipeline("m.qir", "cse")
+    with pytest.raises(qir.QirError, match="unknown target 'tpu'"):
+        qir.load(tmp_path / "m.qir", target="tpu")
+
+
 def test_saved_models_are_the_same_bytes_every_time(tmp_path):
     shape, f = MODELS["attention"]
     data = [np.random.default_rng(1).normal(0, 1, shape).astype(np.float32)]
