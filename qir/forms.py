@@ -102,13 +102,13 @@ _QUANT_STAGES = {
 
 @form("traced", "as a frontend wrote it: lax and nn ops on plain tensors")
 def traced(op: Op) -> str | None:
+    if _dialect(op) in ("int8", "xla", "tfl") or _QUANT_STAGES.get(op.kind) is not None:
+        return "belongs to a later form"
     return None
 
 
 @form("float", "nn ops and what lax remains, nothing quantized yet", implies=("traced",))
 def float_(op: Op) -> str | None:
-    if _dialect(op) in ("int8", "xla", "tfl") or _QUANT_STAGES.get(op.kind) is not None:
-        return "belongs to a later form"
     return None
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from . import registry
 from .errors import Declined, Place, QirError, suggestion
-from .forms import FORMS, check_form, implies, known_form
+from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
-from .ir import Func, Module
+from .ir import Func, Module, place_of
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -115,6 +115,8 @@ class _Composer:
                 inner += self.step(arg if isinstance(arg, CallText) else _bare(arg))
             else:
                 self.fail(f"{call.name} takes steps", call.offset, len(call.name))
+        if not inner:
+            self.fail(f"{call.name} takes steps", call.offset, len(call.name))
         match = self.value(call.kwargs.get("match"))
         if set(call.kwargs) - ({"match"} if call.name == "only" else set()):
             self.fail(f"{call.name} has no such option", call.offset, len(call.name),
@@ -189,6 +191,9 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
             form = step.action.form_after(form, step.options)
             if form not in FORMS:
                 registry.targets()  # a target declares its form when it is loaded
+            if form not in FORMS and "{" in step.action.after:
+                raise QirError(f"{step.action.name}: unknown target '{form}'", at=step.place,
+                               help=suggestion(form, registry.targets()))  # fmt: skip
             if form not in FORMS:
                 raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
                                at=step.place, help=suggestion(form, FORMS))  # fmt: skip
@@ -221,6 +226,17 @@ def check_resources(steps: Steps, at_hand: Sequence[str]) -> None:
                 raise QirError(error.message, at=step.place, help=error.help)
 
 
+def check_start(func: Func, steps: Steps) -> None:
+    """QirError if a function is not in the form the first step with a form takes."""
+    for step in flat(steps):
+        if step.action.before == "any":
+            continue
+        for op, reason in complaints(func, step.action.before):
+            raise QirError(f"{step.action.name} takes a graph in the form '{step.action.before}': "
+                           f"{op.kind} {reason}", at=place_of(op) or step.place)  # fmt: skip
+        return
+
+
 @dataclass(frozen=True)
 class Done:
     """A step that has run: the function before and after it."""
@@ -243,7 +259,9 @@ def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None =
 
 def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | None = None,
                listen: Listener | None = None, verify: bool = True) -> Module:  # fmt: skip
-    """Run the steps on every function of a module."""
+    """Run the steps on every function of a module, all in the form that the first step takes."""
+    for func in module.funcs:
+        check_start(func, steps)
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
 
 

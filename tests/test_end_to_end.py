@@ -186,6 +186,9 @@ def test_what_is_no_model_pipeline_or_target_is_an_error(tmp_path):
         qir.run_pipeline(module, 3)
     with pytest.raises(qir.QirError, match="expected a function of qir or a module, found str"):
         qir.run_pipeline("m.qir", "cse")
+    quantized = qir.quantize(module, calibration=[np.ones((1, 4))])
+    with pytest.raises(qir.QirError, match="raise_nn takes a graph in the form 'traced': quant."):
+        qir.quantize(quantized.module, calibration=[np.ones((1, 4))])
     with pytest.raises(qir.QirError, match="unknown target 'tpu'"):
         qir.load(tmp_path / "m.qir", target="tpu")
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 from ..errors import QirError, suggestion
-from ..ir import Func, place_of
+from ..ir import place_of
 from ..pipeline import Done, Steps, flat
 from ..rewrite import Firing
 from ..text import print_func
@@ -65,16 +65,3 @@ def check_names(wanted: tuple[str, ...], steps: Steps) -> None:
         if name not in present:
             raise QirError(f"--print-after: the pipeline has no pass '{name}'",
                            help=suggestion(name, present))  # fmt: skip
-
-
-def check_start(func: Func, steps: Steps) -> None:
-    """QirError if a function is not in the form the first step with a form takes."""
-    from ..forms import complaints
-
-    for step in flat(steps):
-        if step.action.before == "any":
-            continue
-        for op, reason in complaints(func, step.action.before):
-            raise QirError(f"{step.action.name} takes a graph in the form '{step.action.before}': "
-                           f"{op.kind} {reason}", at=place_of(op) or step.place)  # fmt: skip
-        return
