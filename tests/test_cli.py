@@ -1,5 +1,6 @@
 """The command line: what goes where, exit codes, and the whole path from a model to numbers."""
 
+import errno
 import io
 import os
 import re
@@ -52,6 +53,19 @@ def test_opt_prints_the_graph_alone_on_stdout(call):
     assert call("opt", "-", "-p", "cse", stdin=GRAPH)[:2] == (0, GRAPH)
 
 
+def test_opt_says_what_is_wrong_with_stdin_and_stdout(call, monkeypatch):
+    assert call("opt", stdin="\udcb8") == (1, "", "<stdin>: error: this is not text\n")
+    monkeypatch.setattr(sys, "stdin", None)
+    closed = "<stdin>: error: cannot read: it is closed\n  help: name a file\n"
+    assert call("opt") == (1, "", closed)
+
+    def full(text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys.stdout, "write", full)
+    assert call("opt", "g.qir") == (1, "", "error: cannot write the output: the device is full\n")
+
+
 def test_opt_writes_a_file_in_one_go(call, tmp_path):
     assert call("opt", "g.qir", "-o", "out.qir") == (0, "", "")
     assert (tmp_path / "out.qir").read_text() == GRAPH
@@ -61,7 +75,7 @@ def test_opt_writes_a_file_in_one_go(call, tmp_path):
                    "  help: choose a folder that exists and can be written\n")  # fmt: skip
     os.mkdir("taken")
     code, _, err = call("opt", "g.qir", "-o", "taken")
-    assert code == 1 and err.startswith("taken: error: cannot write: Is a directory")
+    assert code == 1 and err.startswith("taken: error: cannot write: this is a folder")
     assert not list(tmp_path.glob(".*")), "a temporary file was left"
 
 
@@ -267,9 +281,8 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["model.py:model", "--calibration", "model.py"],
      "model.py: error: this holds no arrays as numpy.savez writes them\n"),
     (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
-     "pipelines/ptq_int8.pipe:16:3: error: legalize leads to the unknown form 'abacus'\n"
-     "    legalize(target=$target),\n    ^^^^^^^^\n"
-     "  help: known: calibrated, float, int8, mixed, observed, qdq, traced, xla\n"),
+     "pipelines/ptq_int8.pipe:16:3: error: legalize: unknown target 'abacus'\n"
+     "    legalize(target=$target),\n    ^^^^^^^^\n  help: known: xla\n"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
     assert call("quantize", *words) == (1, "", message)

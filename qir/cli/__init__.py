@@ -1,5 +1,6 @@
 """The command line: `qir`, a command a file, and `qir-opt`, the one most used."""
 
+import errno
 import sys
 import traceback
 
@@ -50,7 +51,10 @@ def status(command: click.Command, arguments: list[str] | None, name: str) -> in
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has gone; there is nobody to tell
         return OK
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            click.echo("error: cannot write the output: the device is full", err=True)
+            return USER_ERROR
         traceback.print_exc()
         click.echo("error: this is a bug in qir; please report it with the lines above", err=True)
         return INTERNAL_ERROR

@@ -86,7 +86,7 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     from ..registry import load_dialects
     from ..rewrite import recorded
     from ..text import read_module
-    from .watch import check_names, check_start, note_seconds, watcher
+    from .watch import check_names, note_seconds, watcher
 
     load_dialects()
     module = read_module(text, file, first_line)
@@ -96,8 +96,6 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
         return module
     steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
-    for func in module.funcs:
-        check_start(func, steps)
     seconds = Counter()
     with recorded() if wishes.explain else nullcontext([]) as log:
         module = run_module(steps, module, resources, watcher(wishes, log, seconds, note))
@@ -174,6 +172,8 @@ def check_folder(output: str | None) -> None:
     """QirError if a file cannot be written for want of its folder; before the work, not after."""
     from ..errors import QirError
 
+    if output is not None and Path(output).is_dir():
+        raise QirError("cannot write: this is a folder", at=output, help="name a file in it")
     if output is not None and not Path(output).parent.is_dir():
         raise QirError("cannot write: there is no such folder", at=output,
                        help="choose a folder that exists and can be written")  # fmt: skip
@@ -183,9 +183,15 @@ def read_text(file: str) -> str:
     """The text of a file, `-` for stdin; QirError if there is none."""
     from ..errors import QirError
 
+    if file == "-" and sys.stdin is None:
+        raise QirError("cannot read: it is closed", at="<stdin>", help="name a file")
     try:
-        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise QirError("this is not text", at=file) from None
+        if file == "-":
+            text = sys.stdin.read()
+            text.encode()  # bytes that are no text come as half characters in some locales
+            return text
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeError:
+        raise QirError("this is not text", at="<stdin>" if file == "-" else file) from None
     except OSError as error:
         raise QirError(f"cannot read: {error.strerror}", at=file) from None

@@ -157,7 +157,7 @@ def _syntax_error(source: Source, error: UnexpectedInput) -> QirError:
 _TOKENS = {
     "LPAR": "'('", "RPAR": "')'", "LSQB": "'['", "RSQB": "']'", "LBRACE": "'{'",
     "RBRACE": "'}'", "COMMA": "','", "COLON": "':'", "EQUAL": "'='", "LESSTHAN": "'<'",
-    "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "PLAIN": "a type",
+    "MORETHAN": "'>'", "QMARK": "'?'", "__ANON_0": "'->'", "__ANON_1": "'func'", "PLAIN": "a type",
     "WORD": "a name", "NUMBER": "a number",
     "STRING": "a text in quotes", "VALUE": "a value such as %x", "AXIS": "an axis such as @3",
     "RESOURCE": "a resource such as #w", "FUNC": "a function such as @main",
