@@ -117,7 +117,8 @@ def _merged(layer: Op, pad: Op, x: Op, window):
     outer = zip(low[1:3], high[1:3], strict=True)
     pads = tuple((p + q, r + s) for (p, r), (q, s) in zip(own, outer, strict=True))
     most = window if layer.kind == "nn.max_pool" else (np.inf, np.inf)
-    require(all(0 <= n < m for pair, m in zip(pads, most, strict=True) for n in pair),
+    fits = all(0 <= n < m for pair, m in zip(pads, most, strict=True) for n in pair)
+    require(fits and x.type.size,
             f"together they would pad by {pads}")  # fmt: skip
     return shortest_padding(pads, x.shape[1:3], window, a["strides"], dilation)
 

@@ -7,7 +7,7 @@ value becomes a table of all its values.
 
 import numpy as np
 
-from qir.errors import require
+from qir.errors import Declined, QirError, require
 from qir.graph_pass import graph_pass
 from qir.integer_forms import INTEGER_FORMS, Wanted
 from qir.ir import OPS, Func, Op, const, item
@@ -76,7 +76,10 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
         roles = y.definition.roles(y).operands
         parts = zip(y.operands, roles, strict=True)
         operands = [o if role.kind == "folded" else _quantized(o, y) for o, role in parts]
-        return form.build(y, wanted, *operands)
+        try:
+            return form.build(y, wanted, *operands)
+        except QirError as error:  # a contract that cannot hold this ratio of scales, for one
+            raise Declined(error.message) from None
 
     @rule(quant.requantize(V.x) @ "cast")
     def integer_requantize(cast, x):

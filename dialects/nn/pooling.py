@@ -45,7 +45,8 @@ def _(op, x):
 def _pooled(x: Type, window, strides, padding):
     height, width = shapes.windowed(x, window, strides, padding)
     pads = shapes.pads_of(x, window, strides, padding)
-    require(all(low < k and high < k for (low, high), k in zip(pads, window, strict=True)),
+    fits = all(low < k and high < k for (low, high), k in zip(pads, window, strict=True))
+    require(fits and all(x.shape[1:3]),
             f"a padding of {pads} makes windows {list(window)} of nothing but padding")  # fmt: skip
     return (x.shape[0], height, width, x.shape[3])
 

@@ -156,7 +156,7 @@ def _matmul(draft: Draft) -> Shapes:
     flip_a, flip_b = draft.attributes["adjoint_a"], draft.attributes["adjoint_b"]
     if a is None and b is None:
         a = (*draw_shape(draft.rng, draft.below(3)), draft.below(5, 1), draft.below(6, 1))
-    need(len(a or b) >= 2)
+    need(len(b if a is None else a) >= 2)
     if b is None:
         b = (draft.below(5, 1), a[-2 if flip_a else -1])
         b = (*a[:-2], *(b if flip_b else b[::-1]))
