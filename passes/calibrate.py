@@ -11,7 +11,7 @@ import numpy as np
 
 from qir import observers, segments
 from qir.errors import QirError, suggestion
-from qir.evaluate import evaluate, evaluate_op
+from qir.evaluate import each_value, evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Func, Op, kept, place_of, transform
 from qir.observers import Statistics
@@ -151,19 +151,11 @@ def _blamed(func: Func, value: Op, batch: Batch, found: str) -> QirError:
 
 def _first_bad(func: Func, batch: Batch):
     """The first op whose result has NaN, or if none has, infinity; and where. By the reference."""
-    values = dict(zip(func.parameters, batch.arrays, strict=True))
-    left = dict(func.uses)
     infinite = None
-    for op in func.ops:
-        if op.kind != "parameter":
-            values[op] = evaluate_op(op, [values[o] for o in op.operands])
-        for operand in op.operands:
-            left[operand] -= 1
-            if left[operand] == 0:
-                del values[operand]
-        if op.is_const or not isinstance(values[op], np.ndarray):
+    for op, value in each_value(func, batch.arrays):
+        if op.is_const or not isinstance(value, np.ndarray):
             continue
-        bad = observers.first_bad(values[op])
+        bad = observers.first_bad(value)
         if bad is not None and np.isnan(bad[1]):
             return op, bad
         infinite = infinite or (bad and (op, bad))

@@ -1,6 +1,6 @@
 """The reference interpreter: every op by its numpy meaning, one after the other."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,9 +17,15 @@ def evaluate(func: Func, inputs: Sequence[np.ndarray] | Mapping[str, np.ndarray]
 
     Quantized values go in and come out as stored integers. QirError names the op that fails.
     """
-    values: dict[Op, np.ndarray] = dict(
-        zip(func.parameters, checked_inputs(func, inputs), strict=True)
-    )
+    wanted = set(func.results)
+    arrays = checked_inputs(func, inputs)
+    found = {op: value for op, value in each_value(func, arrays) if op in wanted}
+    return tuple(found[r] for r in func.results)
+
+
+def each_value(func: Func, arrays: Sequence[np.ndarray]) -> Iterator[tuple[Op, np.ndarray]]:
+    """Every op with its value, operands before users; a value is let go after its last use."""
+    values: dict[Op, np.ndarray] = dict(zip(func.parameters, arrays, strict=True))
     left = dict(func.uses)
     for op in func.ops:
         if op.kind != "parameter":
@@ -28,7 +34,7 @@ def evaluate(func: Func, inputs: Sequence[np.ndarray] | Mapping[str, np.ndarray]
             left[operand] -= 1
             if left[operand] == 0:
                 del values[operand]
-    return tuple(values[r] for r in func.results)
+        yield op, values[op]
 
 
 def evaluate_op(op: Op, arrays: Sequence[np.ndarray]):
