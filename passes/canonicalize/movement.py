@@ -63,6 +63,14 @@ def concatenate_of_one(x):
     return x
 
 
+@rule(lax.concatenate(...) @ "op")
+def concatenate_of_what_has_elements(op):
+    """Operands without elements add nothing: `jnp.pad` pads by no rows that way."""
+    full = [o for o in op.operands if o.type.size]
+    require(0 < len(full) < len(op.operands), "all operands have elements, or none")
+    return op.with_operands(*full)
+
+
 @rule(Pattern(("item",), (lax.split(V.x),)) @ "part")
 def split_into_one(part, x):
     """The only part of a split is the whole."""
@@ -120,6 +128,6 @@ def reduction_of_ones_is_reshape(op, x):
 RULES = (
     reshape_to_same_shape, reshape_of_reshape, transpose_to_same_order, transpose_of_transpose,
     transpose_of_ones_is_reshape, broadcast_of_nothing_is_reshape, concatenate_of_one,
-    split_into_one, slice_of_all, slice_at_constants, pad_by_nothing, reverse_of_ones,
-    reduction_of_ones_is_reshape,
+    concatenate_of_what_has_elements, split_into_one, slice_of_all, slice_at_constants,
+    pad_by_nothing, reverse_of_ones, reduction_of_ones_is_reshape,
 )  # fmt: skip
