@@ -2,7 +2,9 @@
 
 from collections import Counter
 
-from .ir import Func, Op, place_of
+from . import registry
+from .ir import OPS, Func, Op, place_of
+from .rewrite import recorded
 from .types import TupleType
 
 BYTES_OF_SCALE = 4
@@ -28,8 +30,41 @@ def float_ops(func: Func) -> list[Op]:
     ]
 
 
+def float_reasons(func: Func, left: list[Op]) -> dict[Op, str]:
+    """Why ops of a lowered graph are still in float: what `lower_int8` says when it tries again.
+
+    A graph that nothing was lowered in gets no reasons.
+    """
+    if not any(op.kind.startswith(("int8.", "xla.")) for op in func.ops):
+        return {}
+    with recorded() as log:
+        registry.pass_named("lower_int8")(func)
+    said: dict[Op, dict[str, str]] = {}
+    for firing in log:
+        if firing.reason is not None and firing.op.operands:
+            said.setdefault(firing.op.operands[0], {})[firing.rule] = firing.reason
+    return {op: _reason(op, said.get(op, {})) for op in left}
+
+
+def _reason(op: Op, declined: dict[str, str]) -> str:
+    types = [t for o in (op, *op.operands) for t in getattr(o.type, "items", (o.type,))]
+    other = next((t.dtype.name for t in types if t.is_float and t.dtype.name != "f32"), None)
+    if other is not None:
+        return f"{other} is not quantized, only f32 is"
+    if not declined:
+        return "no grid was chosen for its result, or its operands"
+    form = f"{op.kind} has no integer form"
+    if declined.get("integer_form", form) != form:
+        return declined["integer_form"]
+    if OPS[op.kind].on_storage:
+        return declined["move_onto_storage"]
+    if OPS[op.kind].pointwise and "tabulate" in declined:
+        return f"{form} and is no table: {declined['tabulate']}"
+    return form
+
+
 def report_text(func: Func, before: Func | None = None, final: Func | None = None) -> str:
-    """Ops by kind, float ops left with their places, sizes of weights before and after."""
+    """Ops by kind, float ops left with place and reason, sizes of weights before and after."""
     lines = [f"@{func.name}: {len(func.ops)} ops"]
     size = weight_bytes(func)
     if before is not None:
@@ -40,7 +75,10 @@ def report_text(func: Func, before: Func | None = None, final: Func | None = Non
         lines.append(f"weights: {_size(size)}")
     left = float_ops(func)
     lines.append(f"float ops left: {len(left)}")
-    lines += [f"  {op.kind} : {op.type}  at {place_of(op) or 'an unknown place'}" for op in left]
+    reasons = float_reasons(func, left)
+    for op in left:
+        lines.append(f"  {op.kind} : {op.type}  at {place_of(op) or 'an unknown place'}")
+        lines += [f"    {reasons[op]}"] if op in reasons else []
     lines += _counts("ops", func)
     if final is not None and final is not func:
         lines += _counts("kernels", final)
