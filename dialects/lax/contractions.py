@@ -74,6 +74,8 @@ def conv_general_dilated(
     """
     plain(x, w)
     alike(x, w)
+    require(x.dtype.kind != "bool", f"takes numbers, found {x}")
+    require(1 in (groups, batch_groups), f"{groups} groups, and {batch_groups} of the batch")
     spatial = x.rank - 2
     for name, values in (
         ("strides", strides),

@@ -87,7 +87,7 @@ def _(op, x):
 
 def stored(value: float, type):
     """A real number as one element of this type, as lax.pad means its `value`."""
-    if type.dtype.kind == "int":
+    if type.dtype.kind != "float":
         real = value if type.grid is None else np.rint(np.float64(value) / type.scale) + type.zero
         value = np.clip(real, type.lo, type.hi)
     return np.asarray(value).astype(type.dtype.numpy)

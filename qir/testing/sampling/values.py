@@ -86,8 +86,10 @@ def _reals(rng: Rng, shape) -> np.ndarray:
     style = int(rng.integers(8))
     if style < 2:
         return np.full(shape, one_of(rng, NUMBERS))
+    if style == 2 and np.prod(shape) == 1 and chance(rng, 0.3):
+        return np.full(shape, one_of(rng, (np.inf, -np.inf)))
     if style == 2:
-        return np.full(shape, one_of(rng, (np.inf, -np.inf)) if chance(rng, 0.3) else rng.normal())
+        return np.full(shape, rng.normal())
     if style == 3 and shape:
         axis = int(rng.integers(len(shape)))
         line = [n if i == axis else 1 for i, n in enumerate(shape)]
