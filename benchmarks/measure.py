@@ -68,7 +68,7 @@ def sizes_on_disk(quantized: Quantized) -> tuple[int, int]:
         paths = [Path(folder) / f"{name}.qir" for name in ("float", "int8")]
         save(quantized.float_module, paths[0])
         quantized.save(paths[1])
-        found = [path.parent.glob(f"{path.stem}.*.safetensors") for path in paths]
+        found = [path.parent.glob(f"{path.name}.*.safetensors") for path in paths]
         return tuple(sum(file.stat().st_size for file in files) for files in found)
 
 

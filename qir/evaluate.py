@@ -45,10 +45,9 @@ def evaluate_op(op: Op, arrays: Sequence[np.ndarray]):
         return arrays[0][op.attributes["index"]]
     with np.errstate(all="ignore"):
         result = OPS[op.kind].evaluate(op, *arrays)
-    if isinstance(op.type, TupleType):
-        parts = zip(result, op.type.items, strict=True)
-        return tuple(_stored(op, array, type) for array, type in parts)
-    return _stored(op, result, op.type)
+        if not isinstance(op.type, TupleType):
+            return _stored(op, result, op.type)
+        return tuple(_stored(op, x, t) for x, t in zip(result, op.type.items, strict=True))
 
 
 def _stored(op: Op, array, type: Type) -> np.ndarray:

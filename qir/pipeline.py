@@ -74,7 +74,8 @@ def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object
 def _settings(record: PipelineText, given: Mapping[str, object], source: Source, at=None) -> dict:
     for key in given:
         if key not in record.settings:
-            raise QirError(f"the pipeline '{record.name or ''}' has no parameter '{key}'", at=at,
+            whose = f"the pipeline '{record.name}'" if record.name else "a list of steps"
+            raise QirError(f"{whose} has no parameter '{key}'", at=at,
                            help=suggestion(key, record.settings))  # fmt: skip
     defaults = {key: read_value(value, source) for key, value in record.settings.items()}
     return {**defaults, **given}

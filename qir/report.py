@@ -69,7 +69,7 @@ def report_text(func: Func, before: Func | None = None, final: Func | None = Non
     size = weight_bytes(func)
     if before is not None:
         original = weight_bytes(before)
-        ratio = f", {original / size:.2f} times smaller" if size else ""
+        ratio = f", {original / size:.2f} times smaller" if 0 < size < original else ""
         lines.append(f"weights: {_size(original)} -> {_size(size)}{ratio}")
     else:
         lines.append(f"weights: {_size(size)}")

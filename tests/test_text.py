@@ -333,3 +333,25 @@ def test_twenty_thousand_ops_are_read_and_printed():
     func = read_module(text).main
     assert len(func.ops) == 20_001
     assert print_func(func).count("\n") == 20_003
+
+
+def test_weights_with_more_bytes_than_they_name_are_damaged(tmp_path):
+    save_module(read_module(ONE_WEIGHT), tmp_path / "m.qir")
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(QirError, match="truncated or damaged"):
+        load_module(tmp_path / "m.qir")
+
+
+def test_graphs_that_differ_in_their_suffix_keep_their_own_weights(tmp_path):
+    for name in ("m.qir", "m.txt", "m.txt"):
+        save_module(read_module(ONE_WEIGHT), tmp_path / name)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert load_module(tmp_path / "m.qir").main.results[0].value.size == 9
+
+
+ONE_WEIGHT = """func @main() -> (f32[9]) {
+  %0 = const(value=random) : f32[9]
+  return %0
+}
+"""

@@ -84,7 +84,7 @@ def measured(float_model, int8_model, images, labels) -> list[tuple[str, str, st
 
 def weights_size(path: Path) -> str:
     """How large the weights file of a saved graph is."""
-    (weights,) = path.parent.glob(f"{path.stem}.*.safetensors")
+    (weights,) = path.parent.glob(f"{path.name}.*.safetensors")
     return f"{weights.stat().st_size:,} B"
 
 

@@ -53,8 +53,11 @@ def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
     try:
         header = json.loads(file.read(length))
         header.pop("__metadata__", None)
-        return {name: (8 + length, _checked(entry, size - 8 - length))
-                for name, entry in header.items()}  # fmt: skip
+        available = size - 8 - length
+        found = {name: (8 + length, _checked(entry, available)) for name, entry in header.items()}
+        if max((entry["data_offsets"][1] for entry in header.values()), default=0) != available:
+            raise broken
+        return found
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise broken from None
 

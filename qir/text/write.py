@@ -45,7 +45,7 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     name = None
     if printer.arrays:
         data = weights_bytes(printer.arrays)
-        name = f"{path.stem}.{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
+        name = f"{path.name}.{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
         write_atomically(path.parent / name, data)
         body = f'weights("{name}")\n{body}'
     write_atomically(path, body)
@@ -77,7 +77,7 @@ def _named_weights(path: Path) -> str | None:
             first = file.readline(4096)
     except (OSError, UnicodeDecodeError):
         return None
-    pattern = rf'weights\("({re.escape(path.stem)}\.[0-9a-f]{{12}}\.safetensors)"\)\s*$'
+    pattern = rf'weights\("({re.escape(path.name)}\.[0-9a-f]{{12}}\.safetensors)"\)\s*$'
     found = re.match(pattern, first)
     return found.group(1) if found else None
 
