@@ -78,7 +78,8 @@ def _image_windows(op: Op):
     window, strides, pads = (tuple(v) for v in zip(*(axes[i] for i in order[1:3]), strict=True))
     fits = all(0 <= low < k and 0 <= high < k for (low, high), k in zip(pads, window, strict=True))
     require(fits, f"a padding of {pads} for windows {list(window)}")
-    require(op.type.size, f"no window fits: it gives {op.type}")
+    x = op.operands[0].type
+    require(op.type.size and x.size, f"of {x} it makes {op.type}, one of which is empty")
     return order, window, strides, pads
 
 
