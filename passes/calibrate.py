@@ -22,6 +22,10 @@ from ..dialects import quant
 Method = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 
 
+ENDLESS = 1e9
+"""A range wider than this stands for no activation: masks put numbers like -1e10 or -3.4e38."""
+
+
 @graph_pass("observed -> calibrated", samples="stats")
 def calibrate(
     func: Func,
@@ -87,6 +91,9 @@ def _range(name: str, stats: Statistics, method: str, options: dict) -> tuple[fl
         lo, hi = observers.solve(stats, method, **options)
     except QirError as error:
         raise QirError(f"the range of '{name}': {error.message}", help=error.help) from None
+    if hi - lo > ENDLESS:
+        warnings.warn(f"'{name}' spans [{lo:.3g}, {hi:.3g}]: 8 bits keep only its largest values "
+                      "apart; a mask written as a huge number does this", stacklevel=2)  # fmt: skip
     return float(np.float32(lo)) + 0.0, float(np.float32(hi)) + 0.0
 
 

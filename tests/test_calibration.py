@@ -347,6 +347,14 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_a_range_that_8_bits_cannot_serve_is_told():
+    func = observed(ONE_INPUT)
+    huge = [np.where(x > 0, x, -3e38).astype(np.float32) for x in data(2)]
+    name = next(op.attributes["name"] for op in func.ops if op.kind == "quant.observe")
+    with pytest.warns(UserWarning, match=f"'{name}' spans .* a mask written as a huge number"):
+        calibrate(func, samples=[huge[0] * np.float32(1e-20)])
+
+
 def test_progress_on_a_terminal_and_silence_in_a_pipe(monkeypatch, capfd):
     calibrate(observed(ONE_INPUT), samples=data(2))
     assert capfd.readouterr() == ("", "")
