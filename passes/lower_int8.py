@@ -14,7 +14,7 @@ from qir.ir import OPS, Func, Op, const, item
 from qir.pattern import V
 from qir.registry import target_named
 from qir.rewrite import Rule, rewrite, rule
-from qir.rounding import quantize_array
+from qir.rounding import contract, quantize_array
 from qir.types import Element, Type
 
 from ..dialects import int8, quant
@@ -26,6 +26,8 @@ def lower_int8(func: Func, *, target: str = "xla", rounding: str | None = None) 
 
     rounding: a contract for every op, in place of the target's own choice.
     """
+    if rounding is not None:
+        contract(rounding, operands=1)  # an unknown name is an error here, not where it is needed
     roundings = {"": rounding} if rounding else target_named(target).roundings
     return rewrite(func, move_onto_storage, tabulate, *integer_rules(roundings))
 

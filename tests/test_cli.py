@@ -262,7 +262,8 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
 
 @pytest.mark.parametrize(("words", "message"), [
     (["nowhere.py:f"], "nowhere.py: error: cannot read: no such file\n"),
-    (["model.py:nothing"], "error: model.py has no 'nothing'\n"),
+    (["model.py:modl"], "error: model.py has no 'modl'\n  help: did you mean 'model'? known: "
+     "load, model, strange\n"),
     (["model.py:W"], "error: model.py:W is no function, it is of the type ndarray\n"),
     (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir) or a "
      "function: package.module:function or path.py:function. A function without arguments is "

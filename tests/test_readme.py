@@ -51,3 +51,13 @@ def test_the_commands_are_there():
 
     named = {line.split()[1] for line in commands.splitlines() if line.startswith("qir ")}
     assert named <= set(cli.commands)
+
+
+def test_every_figure_stands_in_a_table_that_a_script_wrote():
+    text = (ROOT / "README.md").read_text()
+    section = text[text.index("## Figures") : text.index("## What is not there yet")]
+    written = "".join(p.read_text() for p in (ROOT / "benchmarks" / "results").glob("*.md"))
+    figures = re.findall(r"(?<![\w.])(?:\d+\.\d+|\d{3,})(?![\w.]*-)", section.replace(",", ""))
+    figures.remove("128")  # the length of the sequence
+    known = set(re.findall(r"\d+(?:\.\d+)?", written.replace(",", "")))
+    assert len(figures) > 15 and not [f for f in figures if f not in known]

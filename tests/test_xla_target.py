@@ -129,6 +129,27 @@ def test_a_residual_chain_is_not_computed_again_by_every_reader():
     assert compiled.as_text().count("shift-right-arithmetic(") <= 5
 
 
+def norms_in_a_row(count: int) -> Func:
+    rng, to = np.random.default_rng(4), Element(I8, grid(0.05, 3))
+    y = x = p("x", "i8", 1, 8, 16, grid=to.grid)
+    gamma = const(np.full(16, 2**14, np.int32))
+    w = const(rng.integers(-127, 128, (16, 16)).astype(np.int8), Type(I8, (16, 16), grid(0.01)))
+    rescale, total = derive("f32_half_even", 1e-4), derive_sum("fixed15", 0.05, 0.05, 0.05)
+    for _ in range(count):
+        y = int8.layer_norm(y, gamma, gamma, to=to, rescale=rescale, epsilon=1)
+        y = int8.add(int8.dense(y, w, to=to, rescale=rescale), y, to=to, rescale=total)
+    return Func("f", (x,), (y,))
+
+
+def test_norms_are_not_computed_again_by_every_reader():
+    roots = []
+    for count in (2, 6):
+        func = norms_in_a_row(count)
+        compiled = jax.jit(lambda *xs, f=func: lowered(f, xs)).lower(*inputs_of(func)).compile()
+        roots.append(compiled.as_text().count("count-leading-zeros("))
+    assert 0 < roots[1] <= 3 * roots[0]  # each norm again in every later one would be 7 times
+
+
 # errors
 
 

@@ -130,7 +130,7 @@ def model_and_example(model: str) -> tuple:
 
 def function_named(model: str):
     """The object `package.module:name` or `path.py:name` stands for."""
-    from ..errors import QirError
+    from ..errors import QirError, suggestion
 
     place, colon, name = model.rpartition(":")
     if not colon or not place:
@@ -138,7 +138,8 @@ def function_named(model: str):
     module = _imported(place)
     for part in name.split("."):
         if not hasattr(module, part):
-            raise QirError(f"{place} has no '{name}'")
+            public = (n for n, v in vars(module).items() if callable(v) and n[0] != "_")
+            raise QirError(f"{place} has no '{name}'", help=suggestion(part, public))
         module = getattr(module, part)
     return module
 
