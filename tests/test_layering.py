@@ -25,9 +25,9 @@ FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
     *("errors", "garbage", "types", "rounding", "windows", "shapes", "special", "ir", "ranges"),
-    *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
-    *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),
+    *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable"),
+    *("text", "verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut"),
+    *("labelling", "forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""

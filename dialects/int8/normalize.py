@@ -78,8 +78,8 @@ def _(op, x, exps):
     dividend = 2**30 + most // 2
     reciprocals = dividend // most, (2**30 + least // 2) // least
     # A row's sum holds each of its exponentials, so no product is beyond 2**30 + sum / 2.
-    product = Register("the exponential times the reciprocal", between(
-        seldom * reciprocals[0] + 2**21, min(often * reciprocals[1], dividend) + 2**21))  # fmt: skip
+    products = between(seldom * reciprocals[0], min(often * reciprocals[1], dividend))
+    product = Register("the exponential times the reciprocal", products + 2**21)
     rows = Register("the dividend of the reciprocal", between(0, dividend))
     if not (sums[0].fits and product.fits and rows.fits):
         return Span(stored(op.type), sums, (rows, product))

@@ -50,8 +50,14 @@ class Span:
     refusal: str | None = None
 
 
-def rescaled(rescale: Rescale, accumulators: tuple[Register, ...], type: Type, bounds,
-             intermediates: tuple[Register, ...] = (), bias: Range | None = None) -> Span:  # fmt: skip
+def rescaled(
+    rescale: Rescale,
+    accumulators: tuple[Register, ...],
+    type: Type,
+    bounds: tuple[int, int],
+    intermediates: tuple[Register, ...] = (),
+    bias: Range | None = None,
+) -> Span:
     """The span of an op that rescales its last accumulator to `type`, clamped to `bounds`."""
     last = accumulators[-1]
     held = (*accumulators, *intermediates)
