@@ -11,7 +11,7 @@ import numpy as np
 
 from qir.dialect import Dialect
 from qir.errors import require
-from qir.ranges import between
+from qir.ranges import of_element
 from qir.rounding import quantize_array
 from qir.rounding.grids import half_away
 from qir.types import DTYPES, Element, Type
@@ -119,8 +119,7 @@ def _(op, x):
 @quantize.spans
 @requantize.spans
 def _(op, x):
-    to = op.attributes["to"]
-    return between(to.lo, to.hi)
+    return of_element(op.attributes["to"])
 
 
 def _reals(type: Type, stored: np.ndarray) -> np.ndarray:

@@ -123,7 +123,7 @@ def _(op, x, gamma, beta):
     squares = length * (steps * steps + 1) // 4
     sums = Register("the sum of the row", total), _squares(squares, op.attributes["epsilon"])
     twice = Register("twice the sum and the length", total * 2 + length)
-    return _norm_span(op, sums, gamma, beta, (twice,))
+    return _norm_span(op, sums, length - 1, gamma, beta, (twice,))
 
 
 @int8.op
@@ -145,7 +145,7 @@ def _(op, x, gamma):
 def _(op, x, gamma):
     largest = max(map(abs, centred_range(op, 0, x).ends))
     squares = _squares(op.shape[-1] * largest**2, op.attributes["epsilon"])
-    return _norm_span(op, (squares,), gamma, as_range(0))
+    return _norm_span(op, (squares,), op.shape[-1], gamma, as_range(0))
 
 
 def _squares(most: int, epsilon: int) -> Register:
@@ -153,19 +153,20 @@ def _squares(most: int, epsilon: int) -> Register:
     return Register("the sum of squares", between(0, most + (epsilon >> 16)), bits=31)
 
 
-def _norm_span(op, sums, gamma: Range, beta: Range, intermediates=()) -> Span:
+def _norm_span(op, sums, square: int, gamma: Range, beta: Range, intermediates=()) -> Span:
     """What a norm spans from its sums on, as `_normalized` bounds it for sums that fit.
 
-    A normalized value is at most the root of the length, and a percent for all roundings.
+    square: of the largest normalized value; a percent more is for all roundings.
     """
     length = op.shape[-1]
     mantissa, exponent = root_factor(length)
     inverse = ROOT_INVERSE * mantissa + 2**14
     scaled = (2**15 + 1) * (inverse >> 15) + 2 ** (28 - FRACTION - exponent)
-    most = int(1.01 * np.sqrt(length) * 2**FRACTION) + 2
+    most = int(1.01 * np.sqrt(square) * 2**FRACTION) + 2
     most = min(most, 2**15) if all(each.fits for each in sums) else 2**15
     ends = between(-most, min(most, 2**15 - 1))
-    normalized = Range(ends.lo, ends.hi, np.float64(0), np.float64(4**FRACTION))
+    variance = np.float64(4**FRACTION if square else 0)
+    normalized = Range(ends.lo, ends.hi, np.float64(0), variance)
     last = Register("gamma times the normalized value, and beta", normalized * gamma + beta)
     return finished_span(op, *sums, last, intermediates=(
         *intermediates,

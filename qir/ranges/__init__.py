@@ -18,6 +18,7 @@ from .values import (
     joined,
     least,
     of_array,
+    of_element,
     stored,
     union,
     width,
@@ -25,6 +26,6 @@ from .values import (
 
 __all__ = [
     "LIMIT", "Range", "Register", "Span", "as_range", "between", "conv_taps", "dense_taps",
-    "depthwise_taps", "fits", "greatest", "joined", "least", "looked_up", "of_array", "over_axes",
+    "depthwise_taps", "fits", "greatest", "joined", "least", "looked_up", "of_array", "of_element", "over_axes",
     "rescaled", "spans", "stored", "summed", "transposed", "union", "weighted", "width",
 ]  # fmt: skip

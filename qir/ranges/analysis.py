@@ -1,20 +1,25 @@
 """The ranges of all integers of a function, op by op in one walk."""
 
+from collections.abc import Mapping
+
 from ..ir import OPS, Func, Op
 from ..types import TupleType
 from .spans import Span
 from .values import Range, of_array, stored, union
 
 
-def spans(func: Func) -> dict[Op, Span]:
+def spans(func: Func, inputs: Mapping[Op, Range] | None = None) -> dict[Op, Span]:
     """What the integers of every op span, proved from those of its operands.
 
-    Inputs may hold all that their storage holds. An op says itself what it makes of the ranges of
+    inputs: the ranges of parameters; one that is left out may hold all that its storage holds, as
+    its type alone says. An op says itself what it makes of the ranges of
     its operands (`OpDefinition.spans`); one that does not, and moves elements, has those of its
     operands, another one all that its storage holds.
     """
-    found: dict[Op, Span] = {}
+    found = {op: Span(range) for op, range in (inputs or {}).items()}
     for op in func.ops:
+        if op in found:
+            continue
         span = _span(op, [found[o].result for o in op.operands])
         found[op] = span if isinstance(span, Span) else Span(span)
     return found

@@ -13,11 +13,21 @@ from ..special import erf
 
 ROUNDING = 1 / 12
 """The variance that rounding to integers adds."""
+TINY = 1e-9
 
 
 def below(bound, mean, deviation) -> np.ndarray:
     """The share of a normal distribution below a bound."""
     return (1 + erf(np.asarray((bound - mean) / deviation) / np.sqrt(2))) / 2
+
+
+def beyond(lo, hi, mean, variance, ends) -> tuple[np.ndarray, np.ndarray]:
+    """The shares below lo and above hi of a normal distribution cut at `ends`, a pair."""
+    deviation = np.sqrt(variance)
+    shares = [below(bound, mean, deviation) for bound in (ends[0], lo, hi, ends[1])]
+    whole = np.maximum(shares[3] - shares[0], TINY)
+    return tuple(np.clip(part / whole, 0, 1) for part in (shares[1] - shares[0],
+                                                          shares[3] - shares[2]))  # fmt: skip
 
 
 def clamped(mean, variance, lo, hi) -> tuple[np.ndarray, np.ndarray]:

@@ -50,6 +50,15 @@ class Span:
     refusal: str | None = None
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """A normal distribution in steps of a result's grid, and the ends it is cut at."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    ends: tuple[np.ndarray, np.ndarray]
+
+
 def rescaled(
     rescale: Rescale,
     accumulators: tuple[Register, ...],
@@ -61,7 +70,7 @@ def rescaled(
     """The span of an op that rescales its last accumulator to `type`, clamped to `bounds`."""
     last = accumulators[-1]
     held = (*accumulators, *intermediates)
-    predicted = _scaled(last.range, rounding.factors(rescale))
+    predicted = _predicted((last.range, rounding.factors(rescale)))
     if not all(each.fits for each in held):
         return Span(between(*bounds), accumulators, intermediates, bias=bias,
                     clipped=_clipped(predicted, type, bounds))  # fmt: skip
@@ -76,14 +85,13 @@ def rescaled(
 
 def summed(rescale: Rescale, a: Range, b: Range, type: Type, bounds) -> Span:
     """The span of a weighted sum of two ranges without their zero points."""
-    first, second = rounding.factors(rescale)
-    predicted = _scaled(a, first) + _scaled(b, second)
+    predicted = _predicted(*zip((a, b), rounding.factors(rescale), strict=True))
     a, b = (np.broadcast_arrays(x.lo, x.hi, a.lo + b.lo)[:2] for x in (a, b))
     ends = [np.stack([a[i] for i in (0, 0, 1, 1)]), np.stack([b[i] for i in (0, 1, 0, 1)])]
     return _finished(rescale, rounding.sum_apply, ends, predicted, type, bounds)
 
 
-def _finished(rescale, run, ends, predicted: Range, type: Type, bounds) -> Span:
+def _finished(rescale, run, ends, predicted: Prediction, type: Type, bounds) -> Span:
     """What a contract makes of operands between these ends: every step of it is monotone."""
     lo, hi = bounds
     clipped = _clipped(predicted, type, bounds)
@@ -103,18 +111,21 @@ def _finished(rescale, run, ends, predicted: Range, type: Type, bounds) -> Span:
     return Span(result, intermediates=held, clipped=clipped)
 
 
-def _scaled(range: Range, factor) -> Range:
-    """A range with its mean and variance multiplied by a real factor; its ends are not."""
-    mean = np.asarray(range.mean * factor)
-    variance = np.asarray(range.variance * np.square(factor))
-    return Range(range.lo, range.hi, mean, variance)
+def _predicted(*parts: tuple[Range, np.ndarray]) -> Prediction:
+    """The normal distribution of the sum of ranges times real factors, before it is rounded."""
+    ends = [np.sort([x.lo * f, x.hi * f], axis=0) for x, f in parts]
+    return Prediction(
+        sum(x.mean * f for x, f in parts),
+        sum(x.variance * np.square(f) for x, f in parts) + normal.ROUNDING,
+        (sum(lo for lo, _ in ends) - 0.5, sum(hi for _, hi in ends) + 0.5),
+    )
 
 
-def _shaped(lo, hi, predicted: Range, type: Type, bounds) -> Range:
+def _shaped(lo, hi, predicted: Prediction, type: Type, bounds) -> Range:
     """The proved range of results, with the moments that the clamp leaves of the predicted ones."""
     zero = int(type.zero)
-    variance = predicted.variance + normal.ROUNDING
-    mean, variance = normal.clamped(predicted.mean, variance, bounds[0] - zero, bounds[1] - zero)
+    mean, variance = normal.clamped(predicted.mean, predicted.variance, bounds[0] - zero,
+                                    bounds[1] - zero)  # fmt: skip
     plain = between(lo, hi)
     known = np.isfinite(mean) & np.isfinite(variance)
     mean = np.where(known, np.clip(mean + zero, lo, hi), plain.mean)
@@ -122,7 +133,7 @@ def _shaped(lo, hi, predicted: Range, type: Type, bounds) -> Range:
     return Range(*np.broadcast_arrays(plain.lo, plain.hi, mean, variance))
 
 
-def _clipped(predicted: Range, type: Type, bounds) -> np.ndarray | None:
+def _clipped(predicted: Prediction, type: Type, bounds) -> np.ndarray | None:
     """The predicted share of results beyond the ends of the storage, None where nothing is known.
 
     A clamp inside the storage is the model's own, and so is an end at real 0 or 6.
@@ -130,13 +141,12 @@ def _clipped(predicted: Range, type: Type, bounds) -> np.ndarray | None:
     if np.isnan(predicted.mean).any() or np.isnan(predicted.variance).any():
         return None
     zero, scale = int(type.zero), type.scale.astype(np.float64)
-    deviation = np.sqrt(predicted.variance + normal.ROUNDING)
-    share = np.zeros(np.shape(predicted.mean))
-    if bounds[0] == type.lo and not _ends_activation((type.lo - zero) * scale):
-        share = share + normal.below(type.lo - zero - 0.5, predicted.mean, deviation)
-    if bounds[1] == type.hi and not _ends_activation((type.hi - zero) * scale):
-        share = share + 1 - normal.below(type.hi - zero + 0.5, predicted.mean, deviation)
-    return share
+    low, high = type.lo - zero, type.hi - zero
+    under, over = normal.beyond(low - 0.5, high + 0.5, predicted.mean, predicted.variance,
+                                predicted.ends)  # fmt: skip
+    counts_under = bounds[0] == type.lo and not _ends_activation(low * scale)
+    counts_over = bounds[1] == type.hi and not _ends_activation(high * scale)
+    return under * counts_under + over * counts_over
 
 
 def _ends_activation(real: np.ndarray) -> bool:
