@@ -26,6 +26,7 @@ from .values import (
 
 __all__ = [
     "LIMIT", "Range", "Register", "Span", "as_range", "between", "conv_taps", "dense_taps",
-    "depthwise_taps", "fits", "greatest", "joined", "least", "looked_up", "of_array", "of_element", "over_axes",
-    "rescaled", "spans", "stored", "summed", "transposed", "union", "weighted", "width",
+    "depthwise_taps", "fits", "greatest", "joined", "least", "looked_up", "of_array", "of_element",
+    "over_axes", "rescaled", "spans", "stored", "summed", "transposed", "union", "weighted",
+    "width",
 ]  # fmt: skip

@@ -31,11 +31,11 @@ def depthwise_taps(w: np.ndarray) -> np.ndarray:
 
 def weighted(x: Range, taps: np.ndarray) -> Range:
     """The sums over taps and inputs of x times `taps[T,G,K,O/G]`, one an output."""
-    positive = np.maximum(taps, 0).sum(0, np.int64)
-    total = taps.sum(0, np.int64)
-    squares = np.square(taps, dtype=np.float64).sum(0)
-    if not x.lo.ndim:  # the inputs of a group are alike: the weights are summed over them too
-        positive, total, squares = (a.sum(1, keepdims=True) for a in (positive, total, squares))
+    axes = 0 if x.lo.ndim else (0, 2)  # alike inputs: their weights are summed like taps
+    positive, total = (np.sum(a, axes, np.int64) for a in (np.maximum(taps, 0), taps))
+    squares = np.square(taps, dtype=np.float64).sum(axes)
+    if not x.lo.ndim:
+        positive, total, squares = (a[:, None] for a in (positive, total, squares))
     negative = total - positive
     lo, hi, mean, variance = (_grouped(a, total.shape) for a in (x.lo, x.hi, x.mean, x.variance))
     predicted = _dot(mean, total.astype(np.float64)), _dot(variance, squares)
