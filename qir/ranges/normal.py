@@ -1,11 +1,13 @@
-"""Predicted shares beyond a bound, and what a clamp leaves of a spread: normal distributions.
+"""What a clamp cuts off of integers, and what spread it leaves them: normal distributions.
 
 An accumulator sums many products, so a normal distribution of its mean and variance is taken for
-it, and a clamped value has the moments of that distribution with what is beyond the bounds moved
-onto them; Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
-Correction", appendix C, do the same for relu. Elements are taken to be independent: where they
-are not, as neighbours in an image, the spread of their sums is predicted too narrow.
+it, cut at the ends that are proved. A clamped value has the moments of the distribution with what
+is beyond the bounds moved onto them, as Nagel et al. 2019 have it for relu ("Data-Free Quantization
+Through Weight Equalization and Bias Correction", appendix C). Elements are taken to be independent:
+where they are not, as neighbours in an image, the spread of their sums is predicted too narrow.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -16,33 +18,46 @@ ROUNDING = 1 / 12
 TINY = 1e-9
 
 
-def below(bound, mean, deviation) -> np.ndarray:
-    """The share of a normal distribution below a bound."""
-    return (1 + erf(np.asarray((bound - mean) / deviation) / np.sqrt(2))) / 2
+@dataclass(frozen=True)
+class Normal:
+    """A normal distribution of reals that are to be rounded, and the ends it is cut at."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    ends: tuple[np.ndarray, np.ndarray]
 
 
-def beyond(lo, hi, mean, variance, ends) -> tuple[np.ndarray, np.ndarray]:
-    """The shares below lo and above hi of a normal distribution cut at `ends`, a pair."""
-    deviation = np.sqrt(variance)
-    shares = [below(bound, mean, deviation) for bound in (ends[0], lo, hi, ends[1])]
-    whole = np.maximum(shares[3] - shares[0], TINY)
-    return tuple(np.clip(part / whole, 0, 1) for part in (shares[1] - shares[0],
-                                                          shares[3] - shares[2]))  # fmt: skip
+@dataclass(frozen=True)
+class Clamped:
+    """What bounds make of a distribution: the shares beyond them, and the moments of the rest.
+
+    The moments count what is beyond a bound as standing on it.
+    """
+
+    under: np.ndarray
+    over: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
 
 
-def clamped(mean, variance, lo, hi) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of a normal distribution when what is beyond lo and hi becomes these."""
-    deviation = np.sqrt(variance)
-    under, over = below(lo, mean, deviation), 1 - below(hi, mean, deviation)
-    inside = 1 - under - over
-    low, high = (lo - mean) / deviation, (hi - mean) / deviation
-    at_low, at_high = (np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi) for z in (low, high))
-    moved = mean * inside + deviation * (at_low - at_high)
-    first = lo * under + hi * over + moved
-    # The second moment around the old mean, so that large means lose no digits.
-    second = variance * (inside + low * at_low - high * at_high)
-    second += np.square(lo - mean) * under + np.square(hi - mean) * over
-    return first, np.maximum(second - np.square(first - mean), 0)
+def clamped(x: Normal, lo: int, hi: int) -> Clamped:
+    """The distribution of integers rounded from x and clamped to [lo, hi]; NaN stays NaN."""
+    deviation = np.sqrt(x.variance + ROUNDING)
+    bounds = np.broadcast_arrays(x.ends[0] - 0.5, lo - 0.5, hi + 0.5, x.ends[1] + 0.5, x.mean)[:4]
+    z = (np.stack(bounds) - x.mean) / deviation
+    first, low, high, last = (1 + erf(z / np.sqrt(2))) / 2  # shares below each bound
+    density = np.exp(-np.square(z[1:3]) / 2) / np.sqrt(2 * np.pi)
+    inside, (left, right) = high - low, (lo - x.mean, hi - x.mean)
+    offset = left * low + right * (1 - high) + deviation * (density[0] - density[1])
+    square = np.square(left) * low + np.square(right) * (1 - high)
+    square += np.square(deviation) * (inside + z[1] * density[0] - z[2] * density[1])
+    whole = np.maximum(last - first, TINY)
+    return Clamped(
+        np.clip((low - first) / whole, 0, 1),
+        np.clip((last - high) / whole, 0, 1),
+        x.mean + offset,
+        np.maximum(square - np.square(offset), 0),
+    )
 
 
 def weights(entries: np.ndarray, mean, variance) -> np.ndarray:

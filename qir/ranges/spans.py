@@ -8,7 +8,7 @@ from .. import rounding
 from ..errors import QirError
 from ..rounding import Rescale
 from ..types import Type
-from . import normal
+from .normal import Clamped, Normal, clamped
 from .values import Range, between, fits
 
 ACTIVATIONS = (0.0, 6.0)
@@ -50,15 +50,6 @@ class Span:
     refusal: str | None = None
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A normal distribution in steps of a result's grid, and the ends it is cut at."""
-
-    mean: np.ndarray
-    variance: np.ndarray
-    ends: tuple[np.ndarray, np.ndarray]
-
-
 def rescaled(
     rescale: Rescale,
     accumulators: tuple[Register, ...],
@@ -68,86 +59,73 @@ def rescaled(
     bias: Range | None = None,
 ) -> Span:
     """The span of an op that rescales its last accumulator to `type`, clamped to `bounds`."""
-    last = accumulators[-1]
-    held = (*accumulators, *intermediates)
-    predicted = _predicted((last.range, rounding.factors(rescale)))
+    last, held = accumulators[-1], (*accumulators, *intermediates)
+    cut = _cut(type, bounds, (last.range, rounding.factors(rescale)))
     if not all(each.fits for each in held):
-        return Span(between(*bounds), accumulators, intermediates, bias=bias,
-                    clipped=_clipped(predicted, type, bounds))  # fmt: skip
+        return Span(between(*bounds), accumulators, intermediates, _shares(cut, type, bounds), bias)
     storage = np.int32 if last.bits == 32 else np.int64
     ends = [np.stack([last.range.lo, last.range.hi]).astype(storage)]
     if any(number.ndim for number in rescale.fields().values()) and ends[0].ndim == 1:
         ends = [np.repeat(ends[0][:, None], type.shape[-1], 1)]
-    found = _finished(rescale, rounding.apply, ends, predicted, type, bounds)
+    found = _finished(rescale, rounding.apply, ends, cut, type, bounds)
     return replace(found, accumulators=accumulators, bias=bias,
                    intermediates=(*intermediates, *found.intermediates))  # fmt: skip
 
 
-def summed(rescale: Rescale, a: Range, b: Range, type: Type, bounds) -> Span:
+def summed(rescale: Rescale, a: Range, b: Range, type: Type, bounds: tuple[int, int]) -> Span:
     """The span of a weighted sum of two ranges without their zero points."""
-    predicted = _predicted(*zip((a, b), rounding.factors(rescale), strict=True))
+    cut = _cut(type, bounds, *zip((a, b), rounding.factors(rescale), strict=True))
     a, b = (np.broadcast_arrays(x.lo, x.hi, a.lo + b.lo)[:2] for x in (a, b))
     ends = [np.stack([a[i] for i in (0, 0, 1, 1)]), np.stack([b[i] for i in (0, 1, 0, 1)])]
-    return _finished(rescale, rounding.sum_apply, ends, predicted, type, bounds)
+    return _finished(rescale, rounding.sum_apply, ends, cut, type, bounds)
 
 
-def _finished(rescale, run, ends, predicted: Prediction, type: Type, bounds) -> Span:
+def _cut(type: Type, bounds, *parts: tuple[Range, np.ndarray]) -> Clamped:
+    """What a clamp predictably makes of the sum of ranges times real factors, less zero points."""
+    ends = [np.sort([x.lo * factor, x.hi * factor], axis=0) for x, factor in parts]
+    mean = sum(x.mean * factor for x, factor in parts)
+    variance = sum(x.variance * np.square(factor) for x, factor in parts)
+    total = Normal(mean, variance, (sum(lo for lo, _ in ends), sum(hi for _, hi in ends)))
+    return clamped(total, *(bound - int(type.zero) for bound in bounds))
+
+
+def _finished(rescale, run, ends, cut: Clamped, type: Type, bounds) -> Span:
     """What a contract makes of operands between these ends: every step of it is monotone."""
-    lo, hi = bounds
-    clipped = _clipped(predicted, type, bounds)
+    anything, shares = between(*bounds), _shares(cut, type, bounds)
     try:
         values = run(rescale, *ends)
     except QirError as error:
-        return Span(between(lo, hi), clipped=clipped, refusal=error.message)
+        return Span(anything, clipped=shares, refusal=error.message)
     held = tuple(Register(what, between(found.min(0), found.max(0)), bits)
                  for what, found, bits in rounding.held(rescale, *ends))  # fmt: skip
     if not all(each.fits for each in held):
-        return Span(between(lo, hi), intermediates=held, clipped=clipped)
-    beyond = values.astype(np.int64) + int(type.zero)
-    if not (beyond < lo).any() and not (beyond > hi).any():
-        clipped = None if clipped is None else np.zeros_like(clipped)
-    values = rounding.saturate(values, int(type.zero), lo, hi).astype(np.int64)
-    result = _shaped(values.min(0), values.max(0), predicted, type, bounds)
-    return Span(result, intermediates=held, clipped=clipped)
+        return Span(anything, intermediates=held, clipped=shares)
+    values = rounding.saturate(values, int(type.zero), *bounds).astype(np.int64)
+    result = _result(values.min(0), values.max(0), cut, int(type.zero))
+    return Span(result, intermediates=held, clipped=shares)
 
 
-def _predicted(*parts: tuple[Range, np.ndarray]) -> Prediction:
-    """The normal distribution of the sum of ranges times real factors, before it is rounded."""
-    ends = [np.sort([x.lo * f, x.hi * f], axis=0) for x, f in parts]
-    return Prediction(
-        sum(x.mean * f for x, f in parts),
-        sum(x.variance * np.square(f) for x, f in parts) + normal.ROUNDING,
-        (sum(lo for lo, _ in ends) - 0.5, sum(hi for _, hi in ends) + 0.5),
-    )
+def _result(lo, hi, cut: Clamped, zero: int) -> Range:
+    """The proved range of results, with what is predicted of them where anything is."""
+    proved = between(lo, hi)
+    known = np.isfinite(cut.mean)
+    mean = np.where(known, np.clip(cut.mean + zero, lo, hi), proved.mean)
+    variance = np.where(known & (lo < hi), cut.variance, proved.variance)
+    return Range(*np.broadcast_arrays(proved.lo, proved.hi, mean, variance))
 
 
-def _shaped(lo, hi, predicted: Prediction, type: Type, bounds) -> Range:
-    """The proved range of results, with the moments that the clamp leaves of the predicted ones."""
-    zero = int(type.zero)
-    mean, variance = normal.clamped(predicted.mean, predicted.variance, bounds[0] - zero,
-                                    bounds[1] - zero)  # fmt: skip
-    plain = between(lo, hi)
-    known = np.isfinite(mean) & np.isfinite(variance)
-    mean = np.where(known, np.clip(mean + zero, lo, hi), plain.mean)
-    variance = np.where(known & (lo < hi), variance, np.where(lo < hi, plain.variance, 0.0))
-    return Range(*np.broadcast_arrays(plain.lo, plain.hi, mean, variance))
-
-
-def _clipped(predicted: Prediction, type: Type, bounds) -> np.ndarray | None:
-    """The predicted share of results beyond the ends of the storage, None where nothing is known.
+def _shares(cut: Clamped, type: Type, bounds) -> np.ndarray | None:
+    """The predicted shares of results beyond the ends of the storage; None if nothing is known.
 
     A clamp inside the storage is the model's own, and so is an end at real 0 or 6.
     """
-    if np.isnan(predicted.mean).any() or np.isnan(predicted.variance).any():
+    if np.isnan(cut.mean).any():
         return None
     zero, scale = int(type.zero), type.scale.astype(np.float64)
-    low, high = type.lo - zero, type.hi - zero
-    under, over = normal.beyond(low - 0.5, high + 0.5, predicted.mean, predicted.variance,
-                                predicted.ends)  # fmt: skip
-    counts_under = bounds[0] == type.lo and not _ends_activation(low * scale)
-    counts_over = bounds[1] == type.hi and not _ends_activation(high * scale)
-    return under * counts_under + over * counts_over
+    counts = [bound == end and not _ends_activation((end - zero) * scale)
+              for bound, end in zip(bounds, (type.lo, type.hi), strict=True)]  # fmt: skip
+    return cut.under * counts[0] + cut.over * counts[1]
 
 
 def _ends_activation(real: np.ndarray) -> bool:
-    return any(np.allclose(real, end, rtol=1e-6, atol=0) for end in ACTIVATIONS)
+    return any((np.abs(real - end) <= 1e-6 * end).all() for end in ACTIVATIONS)

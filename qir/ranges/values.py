@@ -193,7 +193,10 @@ def _most(*arrays) -> np.ndarray:
 
 
 def _limited(values) -> np.ndarray:
-    return np.clip(np.asarray(values), -LIMIT, LIMIT).astype(np.int64)
+    values = np.asarray(values)
+    if values.dtype != object:  # Python's integers, which may be beyond 64 bits
+        values = values.astype(np.int64, copy=False)
+    return np.minimum(np.maximum(values, -LIMIT), LIMIT).astype(np.int64)
 
 
 def _total(a, b, end: int) -> np.ndarray:
