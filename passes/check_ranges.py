@@ -1,9 +1,11 @@
 """Prove that integers fit: interval analysis of a lowered graph, before it runs anywhere.
 
-Errors are proved: for some input an accumulator, or an integer that a rescale holds on the way,
-outgrows its bits, or a number of a rescale is none that the target takes. Warnings are not: a bias
-that looks cut off, a share of results predicted beyond the ends of their grid. `qir.ranges` tells
-how ranges are proved and shares predicted.
+A graph that passes is proved to: no input makes an accumulator, or an integer that a rescale holds
+on the way, outgrow its bits, and the target takes every number of every rescale. An error lists
+the ops for which that is not so, or not proved: an interval holds all that inputs reach, and of
+operands that depend on each other more. Warnings are predictions: a bias that looks cut off, many
+results beyond the ends of their grid. `qir.ranges` tells how intervals are proved, shares
+predicted.
 """
 
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ def check_ranges(
     *,
     target: str = "xla",
     accumulator: int | None = None,
-    clip_rate: float = 0.2,
+    clip_rate: float = 0.25,
     report: bool = False,
     emit: Emit,
 ) -> Func:
@@ -45,12 +47,15 @@ def check_ranges(
     spanned = spans(func)
     if report:
         emit("\n".join(_table(func, spanned, bits)))
-    for op, span in spanned.items():
-        for message, help in _suspicions(op, span, bits, clip_rate):
-            at = f"{place_of(op)}: " if place_of(op) else ""
-            emit(f"{at}warning: {op.kind} : {op.type}: {message}\n  help: {help}")
     faulty = {op: list(_faults(op, span, found, bits)) for op, span in spanned.items()}
     faulty = {op: faults for op, faults in faulty.items() if faults}
+    for op, span in spanned.items():
+        doubts = [] if span.bias is None else list(_of_bias(span.bias, min(bits, 32)))
+        if op not in faulty and span.clipped is not None:
+            doubts += _of_clipping(np.asarray(span.clipped), clip_rate)
+        for message, help in doubts:
+            at = f"{place_of(op)}: " if place_of(op) else ""
+            emit(f"{at}warning: {op.kind} : {op.type}: {message}\n  help: {help}")
     if faulty:
         some = "1 op is" if len(faulty) == 1 else f"{len(faulty)} ops are"
         lines = (line for op, faults in faulty.items() for line in (_named(op), *faults))
@@ -79,7 +84,7 @@ def _faults(op: Op, span: Span, target: Target, bits: int) -> Iterator[str]:
             found = f"{register.what} is in [{', '.join(_ends(register))}]"
             yield f"    {found}: {needs} bits of {has}; {remedy}"
     if span.refusal is not None:
-        yield f"    {span.refusal}"
+        yield f"    some inputs have no result: {span.refusal}; {DERIVE}"
     for number in op.attributes.values():
         if isinstance(number, Rescale):
             yield from _beyond(number, target)
@@ -101,26 +106,25 @@ def _beyond(rescale: Rescale, target: Target) -> Iterator[str]:
             yield start.format("shift", wrong, f"{low} to {high}")
 
 
-def _suspicions(op: Op, span: Span, bits: int, clip_rate: float) -> Iterator[tuple[str, str]]:
-    """What looks wrong with an op, and what to do."""
-    if span.bias is not None:
-        yield from _of_bias(span.bias, min(bits, 32))
-    if span.clipped is not None and float(np.mean(span.clipped)) > clip_rate:
-        shares = np.asarray(span.clipped)
-        worst = f", most of all in channel {int(shares.argmax())}" if shares.ndim else ""
-        yield (f"{_percent(shares)} of its results are predicted beyond the ends of its grid"
-               f"{worst}", "is the range it was calibrated to that of its values? "
-               "check_ranges(report=true) shows every op")  # fmt: skip
-
-
 def _of_bias(bias: Range, bits: int) -> Iterator[tuple[str, str]]:
+    """What looks wrong with a bias, and what to do."""
     help = "a larger scale of its weights makes the stored bias smaller"
     cut = (bias.lo == I32[0]) | (bias.hi == I32[1])
     large = (np.maximum(-bias.lo, bias.hi) > 2 ** (bits - 2)) & ~cut
     if cut.any():
-        yield f"its bias stands at an end of i32, as if cut off{_where(cut)}", help
+        yield f"its bias looks cut off at an end of i32{_where(cut)}", help
     if large.any():
         yield f"its bias takes more than half of {bits} bits{_where(large)}", help
+
+
+def _of_clipping(shares: np.ndarray, clip_rate: float) -> Iterator[tuple[str, str]]:
+    """What looks wrong with the grid of an op's results, and what to do."""
+    if shares.mean() <= clip_rate:
+        return
+    worst = f", most of all in channel {int(shares.argmax())}" if shares.ndim else ""
+    yield (f"{_percent(shares)} of its results are predicted beyond the ends of its grid{worst}",
+           "is the range it was calibrated to that of its values? check_ranges(report=true) shows "
+           "every op")  # fmt: skip
 
 
 def _where(channels: np.ndarray) -> str:

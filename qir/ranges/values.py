@@ -111,11 +111,12 @@ def between(lo, hi) -> Range:
 
 
 def of_element(element: Element | Type) -> Range:
-    """All that is stored on a grid; a zero point well inside it is taken for the mean."""
+    """All that is stored on a grid; values of both signs are taken to lie around real zero."""
     found = between(element.lo, element.hi)
-    zero = float(np.median(element.grid.zero))
-    centred = abs(zero - found.mean) < (element.hi - element.lo) / 4
-    return Range(found.lo, found.hi, np.float64(zero if centred else found.mean), found.variance)
+    zero, margin = float(np.median(element.grid.zero)), (element.hi - element.lo) / 16
+    if not element.lo + margin < zero < element.hi - margin:
+        return found
+    return Range(found.lo, found.hi, np.float64(zero), found.variance)
 
 
 def as_range(value) -> Range:
@@ -209,4 +210,4 @@ def _product(a, b) -> np.ndarray:
     about = np.multiply(a, b, dtype=np.float64)
     with np.errstate(over="ignore"):
         exact = np.multiply(a, b)
-    return np.where(np.abs(about) < LIMIT, exact, np.sign(about) * LIMIT).astype(np.int64)
+    return np.where(np.abs(about) < LIMIT, exact, np.where(about < 0, -LIMIT, LIMIT))

@@ -1,0 +1,397 @@
+"""Ranges of integers hold whatever the meanings give, and are no wider than they need to be."""
+
+import numpy as np
+import pytest
+from exact_sums import held
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qir.dialects import int8
+
+import qir
+from qir import ranges, registry, rounding
+from qir.api import run_pipeline
+from qir.errors import QirError
+from qir.evaluate import each_value, evaluate
+from qir.ir import OPS, Func, Module, const, parameter
+from qir.ranges import LIMIT, Range, as_range, between, normal, spans, width
+from qir.rounding import CONTRACTS, Rescale
+from qir.target import Target
+from qir.testing.sampling import Rejected, check_span, draw_network, outside
+from qir.testing.sampling.checks import draw_normal
+from qir.types import DTYPES, Element, per_tensor, tensor
+
+registry.load_dialects()
+registry.targets()
+INTEGER = sorted(kind for kind, op in OPS.items() if op.span or op.moves)
+OTHER = sorted(set(OPS) - set(INTEGER))
+
+
+# Every op.
+
+
+@pytest.mark.parametrize("kind", INTEGER)
+def test_ranges_hold_what_the_meaning_gives_and_what_it_holds_on_the_way(kind):
+    drawn = 0
+    for seed in range(60):
+        try:
+            complaint = check_span(kind, seed, held)
+        except Rejected:
+            continue
+        assert complaint is None, f"seed {seed}: {complaint}"
+        drawn += 1
+    assert drawn > 10, f"{drawn} draws of {kind} were well-typed"
+
+
+def test_what_an_op_does_not_declare_is_its_storage():
+    for kind in OTHER:
+        for seed in range(3):
+            try:
+                complaint = check_span(kind, seed)
+            except Rejected:
+                continue
+            assert complaint is None, f"seed {seed}: {complaint}"
+
+
+def test_every_integer_op_declares_its_ranges():
+    undeclared = [k for k, op in OPS.items() if k.startswith(("int8.", "xla.")) and not op.span]
+    assert undeclared == []
+
+
+def quantized(name: str, *shape: int, scale=0.02, zero=0):
+    return parameter(name, tensor("i8", shape, per_tensor(scale, zero)))
+
+
+def element(scale: float, zero: int) -> Element:
+    return Element(DTYPES["i8"], per_tensor(scale, zero))
+
+
+def span_of(op, **inputs):
+    """What an op spans, its parameters in these ranges."""
+    func = Func("main", tuple(o for o in op.operands if o.kind == "parameter"), (op,))
+    known = {p: inputs[p.attributes["name"]] for p in func.parameters
+             if p.attributes["name"] in inputs}  # fmt: skip
+    return spans(func, known)[op]
+
+
+RESCALE = Rescale("f32_half_even", scale=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sums_of_products_reach_both_ends_of_their_range_in_every_channel(seed):
+    rng = np.random.default_rng(seed)
+    x, zero = quantized("x", 1, 3, 3, 4, zero=-7), -7
+    filters = rng.integers(-127, 128, (3, 3, 4, 5)).astype(np.int8)
+    weight = const(filters, tensor("i8", filters.shape, per_tensor(0.01)))
+    b = rng.integers(-999, 999, 5).astype(np.int32)
+    op = int8.conv2d(x, weight, const(b), to=element(0.1, 3), rescale=RESCALE, padding="valid")
+    lo, hi = np.sort(rng.integers(-128, 128, (2, 4)), axis=0)
+    (found,) = (each.range for each in span_of(op, x=between(lo, hi)).accumulators)
+    for channel in range(5):
+        taps = filters[..., channel].astype(np.int64)
+        least = (np.where(taps > 0, lo, hi) - zero) * taps
+        most = (np.where(taps > 0, hi, lo) - zero) * taps
+        assert found.lo[channel] == least.sum() + b[channel]
+        assert found.hi[channel] == most.sum() + b[channel]
+
+
+def test_a_padded_window_counts_what_lies_outside_as_real_zero():
+    x = quantized("x", 1, 3, 3, 1, zero=-7)
+    w = const(np.full((3, 3, 1, 1), 2, np.int8), tensor("i8", (3, 3, 1, 1), per_tensor(0.01)))
+    op = int8.conv2d(x, w, to=element(0.1, 3), rescale=RESCALE)
+    (found,) = span_of(op, x=between(3, 5)).accumulators
+    assert found.range.ends == (0, 9 * 2 * 12)
+
+
+def test_a_transposed_convolution_adds_the_taps_of_one_phase():
+    x = quantized("x", 1, 3, 3, 1)
+    w = const(np.array([[1, 2], [-3, 50]], np.int8)[..., None, None],
+              tensor("i8", (2, 2, 1, 1), per_tensor(0.01)))  # fmt: skip
+    op = int8.transposed_conv2d(x, w, to=element(0.1, 3), rescale=RESCALE, strides=(2, 2))
+    (found,) = span_of(op).accumulators
+    assert found.range.ends == (-128 * 50, 127 * 50)
+
+
+def test_a_table_gives_the_entries_that_its_input_reaches():
+    x = quantized("x", 2, 3)
+    entries = np.arange(-128, 128).astype(np.int8)[::-1].copy()
+    table = const(entries, tensor("i8", (256,), per_tensor(0.1)))
+    op = int8.table(x, table, to=element(0.1, 0))
+    found = span_of(op, x=between(np.array([-3, 0, 9]), np.array([4, 0, 90]))).result
+    assert found.lo.tolist() == [-5, -1, -91]
+    assert found.hi.tolist() == [2, -1, -10]
+
+
+def test_a_clamp_narrows_what_comes_after_it():
+    x = quantized("x", 1, 8)
+    w = const(np.ones((8, 1), np.int8), tensor("i8", (8, 1), per_tensor(0.01)))
+    first = int8.requantize(x, to=element(0.02, 0), rescale=Rescale("f32_half_even", scale=1.0),
+                            clamp=(0, 10))  # fmt: skip
+    second = int8.dense(first, w, to=element(0.1, 0), rescale=RESCALE)
+    found = spans(Func("main", (x,), (second,)))
+    assert found[second].accumulators[0].range.ends == (0, 80)
+
+
+ENDS = st.lists(st.one_of(st.integers(-300, 300), st.integers(-(2**62), 2**62)), min_size=2,
+                max_size=2).map(sorted)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(ENDS, ENDS, st.integers(0, 2**20))
+def test_arithmetic_on_ranges_is_exact_and_saturates(first, second, count):
+    a, b = between(*first), between(*second)
+    for found, exact in (
+        (a + b, [m + n for m in first for n in second]),
+        (a - b, [m - n for m in first for n in second]),
+        (a * b, [m * n for m in first for n in second]),
+        (a.times(count), [m * count for m in first]),
+    ):
+        lo, hi = found.ends
+        assert lo <= min(exact) or lo == -LIMIT
+        assert hi >= max(exact) or hi == LIMIT
+        if max(map(abs, (*first, *second, *exact))) < LIMIT:
+            assert (lo, hi) == (min(exact), max(exact))
+
+
+def test_a_width_has_a_bit_for_the_sign():
+    assert [width(as_range(n)) for n in (0, 1, -1, 127, 128, -128, -129)] == [1, 2, 1, 8, 9, 8, 9]
+    assert width(between(-(2**31), 2**31 - 1)) == 32
+    assert width(between(0, 2**31)) == 33
+
+
+# Rescales.
+
+
+def _single(x: int, q: int, e: int) -> int:
+    return (x * q + 2 ** (30 - e)) >> (31 - e)
+
+
+def _double(x: int, q: int, e: int, away: bool = True) -> int:
+    y, right = (x * 2 ** max(e, 0) * q + 2**30) >> 31, max(-e, 0)
+    size = (abs(y) if away else y) + (2**right >> 1)
+    return (size >> right) * (-1 if away and y < 0 else 1)
+
+
+def _sum(kernel):
+    def run(a: int, b: int, q, e) -> int:
+        total = kernel(a << 20, q[0], e[0]) + kernel(b << 20, q[1], e[1])
+        return kernel(total, q[2], e[2])
+
+    return run
+
+
+UNCUT = {
+    "tflite_reference": _double, "single": _single, "tflite_add": _sum(_double),
+    "tflite_builtin": lambda x, q, e: _double(x, q, e, away=False), "single_add": _sum(_single),
+}  # fmt: skip
+"""The fixed-point contracts in Python's integers, which are never cut to 32 bits."""
+
+
+@pytest.mark.parametrize("name", sorted(UNCUT))
+def test_a_rescale_is_cut_nowhere_if_all_that_it_holds_fits(name):
+    rng = np.random.default_rng(7)
+    operands, counts = CONTRACTS[name].operands, np.zeros((2, 2), int)
+    run = rounding.apply if operands == 1 else rounding.sum_apply
+    for _ in range(200):
+        rescale = _drawn_rescale(rng, name)
+        values = rng.integers(-255, 256, (operands, 20))
+        if operands == 1:
+            values = (values << rng.integers(0, 24)).astype(np.int32)
+        fits = np.all([(-(2 ** (bits - 1)) <= x) & (x < 2 ** (bits - 1))
+                       for _, x, bits in rounding.held(rescale, *values)], axis=0)  # fmt: skip
+        numbers = rescale.multiplier.tolist(), rescale.shift.tolist()
+        exact = [UNCUT[name](*column, *numbers) for column in values.T.tolist()]
+        right = run(rescale, *values) == np.array(exact, object)
+        np.add.at(counts, (fits.astype(int), right.astype(int)), 1)
+    assert counts[1, 0] == 0 and counts[1, 1] > 500, "what fits is right"
+    assert counts[0, 0] > 500 and counts[0, 1] < 0.1 * counts[0, 0], "what does not is wrong"
+
+
+@pytest.mark.parametrize("name", ["fixed15", "xnnpack_add"])
+def test_weighted_sums_of_8_bits_fit_by_their_contract(name):
+    largest = int(CONTRACTS[name].numbers["multiplier"].hi)
+    rescale = Rescale(name, [largest, -largest], 15)
+    (_, found, bits), = rounding.held(rescale, np.array([255, -255]), np.array([-255, 255]))
+    assert width(between(found.min(), found.max())) == (32 if name == "fixed15" else 31) <= bits
+
+
+def test_factors_are_what_a_rescale_multiplies_by():
+    for name in CONTRACTS:
+        if CONTRACTS[name].operands == 1:
+            factor = rounding.factors(rounding.derive(name, [0.37, 2e-3]))
+            np.testing.assert_allclose(factor, [0.37, 2e-3], rtol=1e-6)
+        else:
+            factor = rounding.factors(rounding.derive_sum(name, 0.03, -0.04, 0.05))
+            np.testing.assert_allclose(factor, [0.6, -0.8], rtol=1e-4)
+
+
+def test_64_bit_accumulators_have_products_of_their_own():
+    rescale = Rescale("single", 2**30, 10)
+    acc = np.array([2**30, 2**60])
+    product, result = rounding.held(rescale, acc)
+    assert product[1].tolist() == [2**44, 2**74] and product[2] == 64
+    assert result[1].tolist() == [2**39, 2**69] and result[2] == 32
+
+
+def _drawn_rescale(rng, name: str) -> Rescale:
+    numbers = CONTRACTS[name].numbers
+    if "scale" in numbers:
+        return Rescale(name, scale=2.0 ** rng.uniform(-30, 3))
+    fields = {}
+    for field, number in numbers.items():
+        low = max(number.lo, -25) if field == "shift" else number.lo
+        drawn = rng.integers(int(low), int(number.hi), number.size or (), endpoint=True)
+        fields[field] = drawn if field == "multiplier" else np.minimum(drawn, rng.integers(-3, 31))
+        fields[field] = np.maximum(fields[field], int(number.lo))
+    return Rescale(name, **fields)
+
+
+@pytest.mark.parametrize("name", sorted(CONTRACTS))
+def test_a_rescale_is_monotone_between_the_ends_it_is_asked_for(name):
+    rng = np.random.default_rng(11)
+    to = tensor("i8", (4, 50), per_tensor(0.1, -3))
+    for _ in range(60):
+        rescale = _drawn_rescale(rng, name)
+        ends = np.sort(rng.integers(-255, 256, (CONTRACTS[name].operands, 2)) << 3 * (
+            CONTRACTS[name].operands == 1) * rng.integers(0, 7), axis=1)  # fmt: skip
+        operands = [between(*pair) for pair in ends]
+        inside = [rng.integers(*pair, (4, 50), endpoint=True) for pair in ends]
+        if len(operands) == 1:
+            found = ranges.rescaled(rescale, (ranges.Register("", operands[0]),), to, (-128, 127))
+            values = rounding.apply(rescale, inside[0].astype(np.int32))
+        else:
+            found = ranges.summed(rescale, *operands, to, (-128, 127))
+            values = rounding.sum_apply(rescale, *inside)
+        values = rounding.saturate(values, -3, -128, 127)
+        assert found.result.lo <= values.min() and values.max() <= found.result.hi, rescale
+
+
+# Predictions.
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(0, 30), (-140, 60), (200, 5), (3, 0.2)])
+def test_a_clamped_normal_distribution_has_the_moments_of_a_sample(mean, deviation):
+    rng = np.random.default_rng(3)
+    drawn = rng.normal(mean, deviation, 400_000)
+    rounded = np.rint(drawn)
+    ends = (np.float64(-1e6), np.float64(1e6))
+    x = normal.Normal(np.float64(mean), np.float64(deviation**2), ends)
+    found = normal.clamped(x, -128, 127)
+    assert found.under == pytest.approx((rounded < -128).mean(), abs=0.01)
+    assert found.over == pytest.approx((rounded > 127).mean(), abs=0.01)
+    values = np.clip(rounded, -128, 127)
+    assert found.mean == pytest.approx(values.mean(), abs=0.3)
+    assert np.sqrt(found.variance) == pytest.approx(values.std(), abs=0.3)
+
+
+def test_a_distribution_is_cut_at_what_is_proved():
+    x = normal.Normal(np.float64(0), np.float64(100.0), (np.float64(-12.0), np.float64(12.0)))
+    assert normal.clamped(x, -12, 12).under == 0
+    assert normal.clamped(x, -11, 12).under == pytest.approx(0.0246, abs=1e-3)
+
+
+@pytest.mark.parametrize("narrower", [1, 4, 8])
+def test_the_predicted_share_is_about_that_of_independent_inputs(narrower):
+    rng = np.random.default_rng(narrower)
+    x, w = quantized("x", 400, 64), rng.integers(-127, 128, (64, 8)).astype(np.int8)
+    scale = narrower * 127 / (3.5 * np.sqrt((w.astype(float) ** 2).sum(0).mean()) * 40)
+    op = int8.dense(x, const(w, tensor("i8", w.shape, per_tensor(0.01))), to=element(0.1, 0),
+                    rescale=Rescale("f32_half_even", scale=scale))  # fmt: skip
+    values = np.clip(rng.normal(0, 42, x.shape), -128, 127).astype(np.int64)
+    beyond = np.abs((values @ w.astype(np.int64)) * scale) > 127.5
+    assert span_of(op).clipped.mean() == pytest.approx(beyond.mean(), abs=0.03)
+
+
+# Whole graphs.
+
+
+def lowered(seed: int) -> tuple[Func, Func, np.random.Generator]:
+    """A random network in integers, before and after it is legalized."""
+    rng = np.random.default_rng([9, seed])
+    func = draw_network(rng)
+    samples = [draw_normal(rng, func) for _ in range(4)]
+    kept = []
+    after = run_pipeline(Module((func,)), "ptq_int8", samples, run=evaluate,
+                         listen=lambda done: kept.append(done.before))  # fmt: skip
+    return kept[-1], after.main, rng
+
+
+def sums(func: Func) -> list[tuple[int, int]]:
+    """The ends of all accumulators."""
+    return sorted(each.range.ends for span in spans(func).values() for each in span.accumulators)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_networks_pass_and_keep_to_their_ranges_before_and_after_legalization(seed):
+    before, after, rng = lowered(seed)
+    assert sums(before) == sums(after)
+    inputs = [np.clip(8 * x, -1e3, 1e3) for x in draw_normal(rng, before)]
+    for func in (before, after):
+        assert run_pipeline(func, "check_ranges", emit=[].append).main.results == func.results
+        complaint = outside(spans(func), dict(each_value(func, inputs)))
+        assert complaint is None, complaint
+
+
+def test_the_digits_network_passes_without_a_warning():
+    from examples.digits.model import digits, load
+
+    model, example = load()
+    samples = [x[None] for x in digits()[0][:50]]
+    module = run_pipeline(qir.trace(model, example), "ptq_int8", samples, run=evaluate)
+    said = []
+    run_pipeline(module, "check_ranges(report=true)", emit=said.append)
+    assert len(said) == 1 and "xla.conv" in said[0], said[1:]
+
+
+# The limits of a target.
+
+
+def test_numbers_beyond_the_limits_of_a_target_are_told(monkeypatch):
+    limits = {"accumulator_bits": 24, "multiplier_bits": {"": 16, "fixed15": 32},
+              "shift_range": {"": (-20, 0)}}  # fmt: skip
+    small = Target("small", "a small machine", "mixed", {"": "single"}, limits=limits)
+    monkeypatch.setitem(registry.targets(), "small", small)
+    x = quantized("x", 2, 3)
+    wide = int8.requantize(x, to=element(0.1, 0), location=("net.py:1",),
+                           rescale=Rescale("single", 1518500250, 3))  # fmt: skip
+    fine = int8.requantize(wide, to=element(0.1, 0), location=("net.py:2",),
+                           rescale=Rescale("single", 2**14, -20))  # fmt: skip
+    total = int8.add(fine, fine, to=element(0.1, 0), location=("net.py:3",),
+                     rescale=Rescale("fixed15", [2**20, 5], 15))  # fmt: skip
+    func = Func("main", (x,), (total,))
+    assert run_pipeline(func, "check_ranges(clip_rate=1.0)", emit=print).main.results == (total,)
+    with pytest.raises(QirError) as caught:
+        run_pipeline(func, "check_ranges(target=small, clip_rate=1.0)", emit=print)
+    remedy = "lower it with another rounding, or to a grid of another scale"
+    assert str(caught.value) == (
+        "error: 2 ops are beyond the limits of the target 'small':\n"
+        "  int8.requantize : i8<0.1:0>[2,3]  at net.py:1\n"
+        f"    the multiplier of single is 1518500250, small takes 16 bits; {remedy}\n"
+        f"    the shift of single is 3, small takes -20 to 0; {remedy}\n"
+        "  int8.add : i8<0.1:0>[2,3]  at net.py:3\n"
+        f"    the shift of fixed15 is 15, small takes -20 to 0; {remedy}"
+    )
+
+
+def test_a_target_without_limits_leaves_the_bits_that_an_op_has(monkeypatch):
+    free = Target("free", "no limits", "mixed", {"": "single"})
+    monkeypatch.setitem(registry.targets(), "free", free)
+    x = quantized("x", 1, 70_000, zero=-128)
+    w = const(np.full((70_000, 1), 127, np.int8), tensor("i8", (70_000, 1), per_tensor(0.01)))
+    func = Func("main", (x,), (int8.dense(x, w, to=element(0.1, 0), rescale=RESCALE),))
+    with pytest.raises(QirError, match="33 bits of 32"):
+        run_pipeline(func, "check_ranges(target=free)", emit=print)
+
+
+def test_an_op_declares_its_ranges_once():
+    with pytest.raises(TypeError, match="int8.dense declares twice what its integers span"):
+        OPS["int8.dense"].spans(lambda op, x: x)
+
+
+def test_ranges_of_inputs_can_be_given():
+    x = quantized("x", 2, 3)
+    func = Func("main", (x,), (x,))
+    assert isinstance(spans(func)[x].result, Range)
+    assert spans(func, {x: between(1, 2)})[x].result.ends == (1, 2)
+    assert spans(func)[x].result.ends == (-128, 127)
+    real = parameter("y", tensor("f32", (2,)))
+    assert spans(Func("main", (real,), (real,)))[real].result is None
