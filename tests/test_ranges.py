@@ -5,13 +5,14 @@ import pytest
 from exact_sums import held
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import int8
+from qir.dialects import int8, lax, nn
 
 import qir
 from qir import ranges, registry, rounding
 from qir.api import run_pipeline
 from qir.errors import QirError
-from qir.evaluate import each_value, evaluate
+from qir.evaluate import each_value, evaluate, evaluate_op
+from qir.integer_forms import INTEGER_FORMS, Wanted
 from qir.ir import OPS, Func, Module, const, parameter
 from qir.ranges import LIMIT, Range, as_range, between, normal, spans, width
 from qir.rounding import CONTRACTS, Rescale
@@ -119,6 +120,66 @@ def test_a_table_gives_the_entries_that_its_input_reaches():
     found = span_of(op, x=between(np.array([-3, 0, 9]), np.array([4, 0, 90]))).result
     assert found.lo.tolist() == [-5, -1, -91]
     assert found.hi.tolist() == [2, -1, -10]
+
+
+def rows(rng, length: int) -> np.ndarray:
+    """Rows as sums over them fear: equal values, both ends, one that stands out, near values."""
+    both = np.where(np.arange(length) % 2, 127, -128)
+    outlier = np.full(length, -128)
+    outlier[0] = 127
+    middle = np.full((2, length), 17)
+    middle[1, : length // 2] = 18
+    random = rng.integers(-128, 128, (3, length)), rng.integers(-3, 4, (3, length))
+    ends = np.full((1, length), 127), np.full((1, length), -128)
+    return np.concatenate([both[None], outlier[None], -1 - outlier[None], middle, *random, *ends])
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 8, 100, 1000, 8192])
+@pytest.mark.parametrize("kind", ["softmax", "layer_norm", "rms_norm"])
+def test_lowered_softmax_and_norms_keep_to_their_registers(kind, length):
+    rng = np.random.default_rng(length)
+    values = rows(rng, length).astype(np.int8)
+    x = quantized("x", *values.shape, scale=0.05, zero=-128 if length % 3 else 9)
+    numbers = [const(v) for v in rng.normal(0, 1, (2, length)).astype(np.float32)]
+    real = parameter("x", tensor("f32", x.shape))
+    if kind == "softmax":
+        float_op, folded, to = nn.softmax(real), [], element(1 / 256, -128)
+    else:
+        folded = numbers[: 2 if kind == "layer_norm" else 1]
+        float_op, to = getattr(nn, kind)(real, *folded, epsilon=1e-6), element(0.04, 3)
+    form = INTEGER_FORMS[f"nn.{kind}"]
+    op = form.build(float_op, Wanted(to, "f32_half_even"), x, *folded)
+    span, operands = span_of(op), [values, *(o.value for o in op.operands[1:])]
+    registers = {each.what: each for each in (*span.accumulators, *span.intermediates)}
+    assert all(each.fits for each in registers.values())
+    found = held(op, operands)
+    assert set(found) == set(registers)
+    for what, array in found.items():
+        assert within(registers[what].range, array), what
+    assert within(span.result, evaluate_op(op, operands))
+
+
+def within(found: Range, array: np.ndarray) -> bool:
+    return bool((found.lo <= array).all() and (array <= found.hi).all())
+
+
+def test_a_reshape_repeats_channels_that_it_joins():
+    x = quantized("x", 4, 3, 2)
+    known = between(np.array([1, -5]), np.array([2, 5]))
+    assert span_of(lax.reshape(x, shape=(4, 6)), x=known).result.lo.tolist() == [1, -5] * 3
+    assert span_of(lax.reshape(x, shape=(3, 4, 2)), x=known).result.lo.tolist() == [1, -5]
+    assert span_of(lax.reshape(x, shape=(8, 3)), x=known).result.ends == (-5, 5)
+
+
+def test_a_window_of_padding_alone_has_what_padding_holds():
+    x = quantized("x", 4)
+    settings = {"window": (2,), "strides": (2,)}
+    inside = lax.reduce_window_max(x, padding=(1, 1), **settings)
+    assert span_of(inside, x=between(3, 5)).result.ends == (3, 5)
+    beside = lax.reduce_window_max(x, padding=(2, 0), **settings)
+    assert span_of(beside, x=between(3, 5)).result.ends == (-128, 5)
+    holes = lax.reduce_window_min(x, padding=(0, 0), base_dilation=(4,), **settings)
+    assert span_of(holes, x=between(3, 5)).result.ends == (3, 127)
 
 
 def test_a_clamp_narrows_what_comes_after_it():
