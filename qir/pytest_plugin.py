@@ -66,7 +66,8 @@ class QirItem(pytest.Item):
         reason = failure(self.case, outcome)
         if reason is None:
             return
-        new = blessed(self.case, outcome.output) if self.config.getoption("bless") else None
+        wanted = self.config.getoption("bless") and not outcome.differences
+        new = blessed(self.case, outcome.output) if wanted else None
         if new is None or reason.startswith("error: EVAL"):
             raise CaseFailed(reason)
         changes = self.config.stash[BLESS].setdefault(self.path, {})

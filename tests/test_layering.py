@@ -24,9 +24,9 @@ CASES = sorted((ROOT / "tests").rglob("*.qir"))
 FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
-    *("errors", "garbage", "tables", "plugins", "types", "rounding", "windows", "shapes"),
-    *("special", "ir", "pattern", "attributes", "roles", "dialect", "integer_forms"),
-    *("rewrite", "quantizable", "text"),
+    *("errors", "garbage", "tables", "plugins"),
+    *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
+    *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
     *("forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),
     *("cli", "testing", "pytest_plugin"),

@@ -34,6 +34,11 @@ class Case:
         return f"{found.group(1) if found else 'case'}:{self.line}"
 
     @property
+    def verifies(self) -> bool:
+        """Whether `expected-error` comments judge the case, beside its CHECK and EVAL lines."""
+        return "--verify-diagnostics" in self.run
+
+    @property
     def checks(self) -> list[int]:
         """Which lines of the text, from 0, are CHECK lines."""
         return [i for i, line in enumerate(self.text.splitlines()) if _CHECK.match(line)]
