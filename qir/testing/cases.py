@@ -44,6 +44,12 @@ class Case:
         return [i for i, line in enumerate(self.text.splitlines()) if _CHECK.match(line)]
 
 
+def is_test_file(file: Path) -> bool:
+    """Whether a `.qir` file has a RUN line; others are models and data."""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        return any("RUN:" in line for line in lines)
+
+
 def read_cases(file: Path) -> list[Case]:
     """The cases of a test file; QirError with the line of a RUN or EVAL line that is wrong."""
     cases, inherited = [], None

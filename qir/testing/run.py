@@ -90,6 +90,11 @@ def failure(case: Case, outcome: Outcome) -> str | None:
     return None
 
 
+def report(case: Case, reason: str) -> str:
+    """What is told of a case that fails."""
+    return f"{case.file}:{case.line}: qir-opt {' '.join(case.run)}\n{reason}"
+
+
 def _difference(case: Case, after: Module) -> str | None:
     load_dialects()
     before = read_module(case.text, str(case.file), case.line)
