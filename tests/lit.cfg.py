@@ -7,4 +7,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # in a bare che
 
 from qir.testing.lit_format import configure  # noqa: E402
 
-configure(config)  # noqa: F821 - lit hands it in
+configure(config)

@@ -158,7 +158,8 @@ def _placed(said: list[Said], again: list[Said], file: str) -> list[Said]:
         return said
     found = []
     for first, second in zip(said, again, strict=True):
-        same = first.kind == "warning" or first.message == layer.sub("", second.message)
+        head, head_again = (each.message.partition("\n")[0] for each in (first, second))
+        same = first.kind == "warning" or head == layer.sub("", head_again)
         if same and first.lines == (None,) != second.lines:
             first = replace(first, at=second.at, lines=(None, *second.lines))
         found.append(first)
