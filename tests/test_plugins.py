@@ -100,12 +100,13 @@ PLUGINS = {
     },
     "wrong": {
         "entry_points": "[qir.dialects]\nquits = wrong.quits\nsyntax = wrong.syntax\n"
-        "[qir.passes]\nempty = wrong.empty\nfunction = wrong.empty:function\nno = wrong no\n"
-        "none = wrong.nothing\n[qir.pipelines]\na = wrong.empty\nb = wrong.nothing\n"
+        "[qir.passes]\narrow = wrong.arrow\nempty = wrong.empty\nfunction = wrong.empty:function\n"
+        "no = wrong no\nnone = wrong.nothing\n[qir.pipelines]\na = wrong.empty\nb = wrong.nothing\n"
         "[qir.targets]\na = wrong.empty\n[qir.target]\na = wrong.empty\n",
         "wrong/__init__.py": "",
         "wrong/quits.py": "import sys\nsys.exit('not here')\n",
         "wrong/syntax.py": "def f(:\n",
+        "wrong/arrow.py": named(PASS, NAME="off").replace("any -> any", "any -> {machine}"),
         "wrong/empty.py": "TARGET = 'xla'\ndef function(): pass\n",
     },
 }  # fmt: skip
@@ -159,6 +160,8 @@ the plugin wrong (qir.dialects: wrong.quits) was left out: SystemExit: not here,
 SITE/wrong/quits.py:2
 the plugin wrong (qir.dialects: wrong.syntax) was left out: SyntaxError: invalid syntax \
 (syntax.py, line 1)
+the plugin wrong (qir.passes: wrong.arrow) was left out: TypeError: off: the arrow names an \
+option 'machine', which there is not, at SITE/wrong/arrow.py:5
 the plugin wrong (qir.passes: wrong.empty) was left out: it holds no pass
 the plugin wrong (qir.passes: wrong.empty:function) was left out: this is no module; an entry \
 point names a module or a package
