@@ -189,8 +189,7 @@ def test_above_and_below_skip_what_announces(rows):
         assert found.line == (above or below or here)
 
 
-@given(st.text(st.characters(exclude_characters="\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")),
-       st.integers(-3, 3))  # fmt: skip
+@given(st.text(st.characters(exclude_characters="\n")), st.integers(-3, 3))
 def test_what_stands_in_braces_is_what_is_looked_for(text, offset):
     row = f"%0 = x // expected-error@{offset:+d} {{{{{text}}}}}"
     (found,) = announcements("\n" * 5 + row, "f", 1)

@@ -69,7 +69,7 @@ def verify(text: str, file: str, first_line: int, run: Callable) -> tuple[object
 
 def announcements(text: str, file: str, first_line: int = 1) -> list[Announced]:
     """The comments that announce something; QirError for one that cannot be read."""
-    rows = list(enumerate(text.splitlines(), first_line))
+    rows = list(enumerate(text.split("\n"), first_line))
     plain = [number for number, row in rows if not _BEGUN.match(row.strip())]
     found = []
     for number, row in rows:
@@ -147,7 +147,7 @@ def _line_in(file: str, at: object) -> int | None:
     """The line of the file that a place or a location speaks of."""
     if isinstance(at, Place):
         return at.line if at.file == file else None
-    located = _LOCATED.fullmatch(at or "")
+    located = _LOCATED.fullmatch(str(at or ""))
     return int(located["line"]) if located and located["file"] == file else None
 
 
