@@ -7,12 +7,12 @@ for by halving, between one that is within the budget and one that is beyond.
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .drift import Budget, Error, Measured, Probe, Results, errors, exceeding, measuring, overrun
 from .errors import QirError
 from .evaluate import Evaluator
-from .ir import Func, Module, Op, kept, parameter, walk
+from .ir import Func, Module, walk
 from .noise import Entry, entries
 from .partial import first_firings
 from .pipeline import Block, Step, Steps, run_module
@@ -40,8 +40,8 @@ class Search:
     total: how many there are. tried: errors by number of firings, None where the graph could not
     be judged. within, beyond: the nearest two, so that the budget is kept with the first number of
     firings and not with the second; beyond is 0 if the step breaks it without any, within is total
-    if the step, run again, keeps it. firing: number `beyond`, if within is one less. own: how far
-    what it put in place is from what it took away.
+    if the step does something else when it runs again. firing: number `beyond`, if within is one
+    less. own: how far what it put in place is from what it took away.
     """
 
     total: int
@@ -106,8 +106,10 @@ class Bisector:
         trial = _Trial(self, measured, self._probe(measured))
         if firings == 0 or trial.bad(0):
             return Search(firings, trial.tried, 0, 0)
-        if not trial.bad(firings):
+        if trial.bad(firings) is False:
             return Search(firings, trial.tried, firings, firings)
+        if trial.tried[firings] is None:
+            trial.tried[firings] = measured.total if self.budget.step is None else measured.added
         within, beyond = 0, firings
         while open_ := [n for n in range(within + 1, beyond) if n not in trial.refused]:
             middle = open_[len(open_) // 2]
@@ -175,9 +177,10 @@ class _Trial:
     def named(self, found: Search) -> Search:
         """The search with the firing it came to."""
         _, log = self.after(found.beyond)
-        firing = [each for each in log if each.fired][-1]
-        return Search(found.total, found.tried, found.within, found.beyond, firing,
-                      self.own(firing))  # fmt: skip
+        fired = [firing for firing in log if firing.fired]
+        if len(fired) != found.beyond:  # not what it did before
+            return Search(found.total, found.tried, found.total, found.total)
+        return replace(found, firing=fired[-1], own=self.own(fired[-1]))
 
     def own(self, firing: Firing) -> Error | None:
         """How far a replacement is from what it replaces, where both can be evaluated."""
@@ -208,41 +211,3 @@ def blocks_round(steps: Steps, step: Step) -> tuple[Block, ...] | None:
         if inner is not None:
             return (each, *inner)
     return None
-
-
-def excerpts(firing: Firing) -> tuple[Func, Func]:
-    """What a firing matched and what it put in its place, as functions of the values they read."""
-    ends = (firing.op, firing.replacement)
-    there = set(walk(ends[:1]))
-    inside = {*firing.matched, *(op for op in walk(ends[1:]) if op not in there)}
-    needed = _reached(ends, inside)
-    new: dict[Op, Op] = {}
-    inputs: list[Op] = []
-    for op in walk(ends):
-        if op not in needed:
-            continue
-        if _is_shown(op, inside):
-            new[op] = kept(op, tuple(new[o] for o in op.operands))
-        else:
-            name = op.attributes["name"] if op.kind == "parameter" else f"_{len(inputs)}"
-            new[op] = parameter(name, op.type, op.location)
-            inputs.append(new[op])
-    before, after = (Func(name, tuple(inputs), (new[end],))
-                     for name, end in zip(("before", "after"), ends, strict=True))  # fmt: skip
-    return before, after
-
-
-def _is_shown(op: Op, inside: set[Op]) -> bool:
-    """Whether an op stands in an excerpt itself, and is not read there as an input."""
-    return op in inside or op.is_const or isinstance(op.type, TupleType)
-
-
-def _reached(ends, inside: set[Op]) -> set[Op]:
-    """The ops of an excerpt and the values that they read."""
-    found, stack = set(), list(ends)
-    while stack:
-        op = stack.pop()
-        if op not in found:
-            found.add(op)
-            stack.extend(op.operands if _is_shown(op, inside) else ())
-    return found

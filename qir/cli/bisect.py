@@ -52,17 +52,17 @@ def bisect(model, calibration, inputs, pipeline, param, samples, snr, max_error,
     words = command_words(model, pipeline, param, calibration)
     by = Bisector(steps, module, samples_of(wanted, module, note), quickest_run, resources, budget)
     course = by.course()
-    for line in _told(by, course, first, words, output):
+    for line in _told(by, course, first, words, wanted, output):
         click.echo(line)
 
 
-def _told(by, course, first: int, words: list[str], output: str | None):
+def _told(by, course, first: int, words: list[str], samples: str, output: str | None):
     """Lines that say what was found."""
     broken = [i for i in by.broken(course) if course.steps[i].number >= first]
     if not broken and course.failed is not None:
         raise course.failed
     if not broken:
-        yield f"no step breaks {by.budget}"
+        yield f"no step{f' from {first} on' if first > 1 else ''} breaks {by.budget}"
         yield from _ends(course)
         return
     measured = course.steps[broken[0]]
@@ -70,7 +70,7 @@ def _told(by, course, first: int, words: list[str], output: str | None):
     yield from _step_lines(by, course, broken[0])
     yield from _search_lines(by, measured, search)
     yield from _later_lines(by, course, broken)
-    yield from _reproduced(by, measured, search, words, output)
+    yield from _reproduced(by, measured, search, words, samples, output)
 
 
 def _ends(course):
@@ -93,7 +93,8 @@ def _step_lines(by, course, index: int):
     rounds = sum(other.done.step is done.step and other.done.before.name == done.before.name
                  for other in course.steps[: index + 1])  # fmt: skip
     inside = f", in {' in '.join(reversed(blocks))}" if blocks else ""
-    yield f"  at {done.step.place}{inside}{f', round {rounds}' if rounds > 1 else ''}"
+    turn = f", round {rounds}" if "fixpoint" in inside else ""
+    yield f"  at {done.step.place or 'an unknown place'}{inside}{turn}"
     found = measured.added if added else measured.total
     i = exceeding(by.budget, measured.labels, found)
     if added:
@@ -120,8 +121,7 @@ def _search_lines(by, measured, search):
     elif search.beyond == 0:
         yield f"it breaks with none of its {search.total} firings: by its own code, not by a rule"
     elif search.within == search.total:
-        yield (f"run again, it keeps the budget with all {search.total} firings: it does not do "
-               "the same each time")  # fmt: skip
+        yield f"run again, its {search.total} firings do something else: it is not deterministic"
         return
     else:
         yield (f"firings {search.within + 1} to {search.beyond} of {search.total}: the graphs "
@@ -139,8 +139,8 @@ def _span(ends: tuple[float, float]) -> str:
 
 
 def _firing_lines(by, measured, search):
-    from ..bisection import excerpts
     from ..drift import exceeding
+    from ..excerpt import excerpts
     from ..ir import Module
     from ..text import print_module
 
@@ -152,6 +152,7 @@ def _firing_lines(by, measured, search):
         found = search.tried[number]
         said = "cannot be judged" if found is None else str(found[i])
         yield f"  {measured.labels[i]} with {number} firings: {said}"
+    yield f"  tried {_tried(by, measured, search)}"
     if search.tried[search.within] is not None:
         pair = (search.tried[n][i] for n in (search.within, search.beyond))
         yield from _gathered(*pair, "firing")
@@ -160,6 +161,18 @@ def _firing_lines(by, measured, search):
     yield "what it matched, and what it put in its place"
     text = print_module(Module(excerpts(firing)))
     yield "\n".join(f"  {line}".rstrip() for line in text.rstrip().splitlines())
+
+
+def _tried(by, measured, search) -> str:
+    """Which numbers of firings kept the budget; a search by halving tries few of them."""
+    from ..drift import exceeding
+
+    kept, gone = [], []
+    for number, found in sorted(search.tried.items()):
+        if found is not None:
+            bad = exceeding(by.budget, measured.labels, found) is not None
+            (gone if bad else kept).append(str(number))
+    return f"{', '.join(kept)}: within; {', '.join(gone)}: beyond"
 
 
 def _later_lines(by, course, broken: list[int]):
@@ -184,7 +197,7 @@ def _verdicts(by, course):
     return [(m, overrun((by.budget,), m) is not None) for m in course.steps]
 
 
-def _reproduced(by, measured, search, words: list[str], output: str | None):
+def _reproduced(by, measured, search, words: list[str], samples: str, output: str | None):
     """The command that stops at the firing, or at the step."""
     from ..bisection import match_of
     from ..ir import Module
@@ -204,7 +217,7 @@ def _reproduced(by, measured, search, words: list[str], output: str | None):
         return
     else:
         firings = ["--steps", str(measured.number), *firings]
-    yield f"reproduce\n  {shlex.join(['qir', 'opt', *words, *firings])}"
+    yield f"reproduce\n  {shlex.join(['qir', 'opt', *words, *firings, '--drift', samples])}"
 
 
 def _at(op) -> str:
