@@ -244,9 +244,14 @@ class Func:
 
 @dataclass(frozen=True, eq=False)
 class Module:
-    """Functions by name; the first is the entry unless one is called `main`."""
+    """Functions by name; the first is the entry unless one is called `main`.
+
+    headers: what a text says of itself besides, the arguments of each by its name: `origin` of
+    what made it. They are of the text that was read; what a pass makes has none.
+    """
 
     funcs: tuple[Func, ...]
+    headers: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Func:
         for func in self.funcs:

@@ -355,3 +355,13 @@ ONE_WEIGHT = """func @main() -> (f32[9]) {
   return %0
 }
 """
+
+
+def test_headers_stand_above_the_functions_and_survive_saving(tmp_path):
+    text = 'origin(version="0.1.0", steps=[cse], hash=none)\nfunc @f(%x: f32[2]) -> (f32[2]) {\n' \
+           "  return %x\n}\n"  # fmt: skip
+    module = read_module(text)
+    assert module.headers == {"origin": {"version": "0.1.0", "steps": ("cse",), "hash": None}}
+    save_module(module, tmp_path / "f.qir")
+    assert (tmp_path / "f.qir").read_text() == text
+    assert load_module(tmp_path / "f.qir").headers == module.headers

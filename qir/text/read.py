@@ -20,14 +20,35 @@ def read_module(text: str, file: str = "<text>", first_line: int = 1) -> Module:
     Raises QirError with file, line, column and a caret.
     """
     source = Source(text, file, first_line)
-    weights, functions = parse_module(source)
+    calls, functions = parse_module(source)
+    weights, headers = _headers(calls, source)
     resources = open_weights(Path(file).parent / weights) if weights else {}
     found: dict[str, Func] = {}
     for record in functions:
         if record.name in found:
             raise QirError(f"@{record.name} is defined twice", at=source.place(record.offset))
         found[record.name] = _Reader(source, resources).func(record)
-    return Module(tuple(found.values()))
+    return Module(tuple(found.values()), headers)
+
+
+def _headers(calls: tuple[CallText, ...], source: Source):
+    """The weights file that a text names, and its other headers by name."""
+    weights, found = None, {}
+    for call in calls:
+        at = source.place(call.offset, len(call.name))
+        if call.name in found:
+            raise QirError(f"the header {call.name}(...) stands here twice", at=at)
+        if call.repeated:
+            raise QirError(f"'{call.repeated}' is given twice", at=at)
+        if call.name == "weights":
+            if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], str):
+                raise QirError('weights are written weights("file.safetensors")', at=at)
+            weights = str(call.args[0])
+        elif call.args:
+            raise QirError(f"the arguments of {call.name} are given by name", at=at)
+        found[call.name] = {key: read_value(v, source) for key, v in call.kwargs.items()}
+    found.pop("weights", None)
+    return weights, found
 
 
 def read_value(value, source: Source, resources=None):

@@ -109,8 +109,8 @@ class Source:
         return Place(self.file, number, offset - start + 1, line, width)
 
 
-def parse_module(source: Source) -> tuple[str | None, tuple[FuncText, ...]]:
-    """The weights file a module names, and its functions."""
+def parse_module(source: Source) -> tuple[tuple[CallText, ...], tuple[FuncText, ...]]:
+    """The headers of a module, such as `weights("file")`, and its functions."""
     return _parse(source, "module")
 
 
@@ -161,7 +161,8 @@ _TOKENS = {
     "WORD": "a name", "NUMBER": "a number",
     "STRING": "a text in quotes", "VALUE": "a value such as %x", "AXIS": "an axis such as @3",
     "RESOURCE": "a resource such as #w", "FUNC": "a function such as @main",
-    "SETTING": "a setting such as $x", "$END": "the end of the text",
+    "SETTING": "a setting such as $x", "HEADER": "a header such as weights(...)",
+    "$END": "the end of the text",
 }  # fmt: skip
 
 
@@ -253,6 +254,8 @@ class _Records(Transformer):
                 args.append(argument)
         return CallText(str(name), tuple(args), kwargs, name.start_pos, offsets, repeated)
 
+    header = call
+
     def parameter(self, children):
         name, type, location = children
         return (name.name, type, location or ())
@@ -274,12 +277,9 @@ class _Records(Transformer):
         return FuncText(name.name, parameters or (), declared, tuple(ops), results or (),
                         name.offset)  # fmt: skip
 
-    def weights(self, children):
-        return children[0]
-
     def module(self, children):
-        weights = children[0] if children and isinstance(children[0], str) else None
-        return weights, tuple(c for c in children if isinstance(c, FuncText))
+        headers = tuple(c for c in children if isinstance(c, CallText))
+        return headers, tuple(children[len(headers) :])
 
     def steps(self, children):
         calls = (c for c in children if c is not None and not _is(c, "COMMA"))

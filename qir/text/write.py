@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,16 @@ def print_func(func: Func, locations: bool = False) -> str:
 
 
 def print_module(module: Module, locations: bool = False) -> str:
-    """The text of a module, as `print_func` prints each function."""
+    """The text of a module, as `print_func` prints each function; without its headers."""
     printer = _Printer(locations)
     return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def header_text(name: str, fields: Mapping[str, object]) -> str:
+    """A line that a text begins with: `origin(version="0.1.0")`."""
+    printer = _Printer(locations=False)
+    inside = ", ".join(f"{key}={printer.value(value)}" for key, value in fields.items())
+    return f"{name}({inside})\n"
 
 
 def save_module(module: Module, path: str | Path, locations: bool = True) -> None:
@@ -40,14 +48,15 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     if path.is_dir():  # told before weights are written for a text that never comes
         raise QirError("cannot write: this is a folder", at=str(path), help="name a file in it")
     printer = _Printer(locations)
-    body = "\n".join(printer.func(func) for func in module.funcs)
+    said = "".join(header_text(name, fields) for name, fields in module.headers.items())
+    body = said + "\n".join(printer.func(func) for func in module.funcs)
     old = _named_weights(path)
     name = None
     if printer.arrays:
         data = weights_bytes(printer.arrays)
         name = f"{path.name}.{hashlib.sha256(data).hexdigest()[:12]}.safetensors"
         write_atomically(path.parent / name, data)
-        body = f'weights("{name}")\n{body}'
+        body = f"weights({_quoted(name)})\n{body}"
     write_atomically(path, body)
     if old is not None and old != name:
         (path.parent / old).unlink(missing_ok=True)
