@@ -139,7 +139,9 @@ def errors(probe: Probe, found: Results, *wanted: Results) -> list[tuple[Error, 
     QirError where the signatures cannot be compared.
     """
     for each in wanted:
-        _check_shapes(each.func, found.func)
+        _check_results(each.func, found.func)
+        _check_inputs(probe.original, each.func)
+    _check_inputs(probe.original, found.func)
     sums = [[Error()] * len(found.func.results) for _ in wanted]
     for number, inputs in enumerate(filled_batches(probe.original, probe.samples, "comparison")):
         arrays = found.on(number, inputs, probe)
@@ -212,14 +214,18 @@ class _Track:
 def _followed(track: _Track, done: Done) -> tuple[_Track, Measured | None]:
     """The track one step further, and what is to be told of it."""
     number, last, added, total = track.number + 1, track.last, None, track.total
-    if done.after is not done.before:
+    if not _one_graph(done.before, done.after):
         last = Results(done.after)
         if track.probe is not None:
             try:
-                added, total = errors(track.probe, last, track.last, track.first)
+                _check_results(track.first.func, done.after)
+                _check_inputs(track.first.func, done.after)
             except QirError as error:
                 message = f"after {done.step.action.name}, {error.message}"
-                raise QirError(message, at=error.at or done.step.place, help=error.help) from None
+                raise QirError(message, at=done.step.place) from None
+            added, total = errors(track.probe, last, track.last, track.first)
+    elif done.after is not done.before:
+        last = Results(done.after, track.last.held)
     measured = None if track.probe is None else Measured(number, done, added, total)
     return _Track(track.probe, track.first, last, number, total), measured
 
@@ -244,26 +250,30 @@ def exceeding(budget: Budget, labels: Sequence[str], found: Sequence[Error]) -> 
     return None
 
 
-def _check_shapes(wanted: Func, found: Func) -> None:
+def _one_graph(a: Func, b: Func) -> bool:
+    """Whether two functions are the same nodes, of which equality is identity."""
+    return (a.parameters, a.results) == (b.parameters, b.results)
+
+
+def _check_results(wanted: Func, found: Func) -> None:
     shapes = [[list(r.shape) for r in func.results] for func in (wanted, found)]
     if shapes[0] != shapes[1]:
         raise QirError(f"the results of @{found.name} have the shapes {shapes[1]}, they had "
                        f"{shapes[0]}: they cannot be compared")  # fmt: skip
 
 
+def _check_inputs(original: Func, func: Func) -> None:
+    inputs = [", ".join(f"{p.attributes['name']} {list(p.shape)}" for p in f.parameters)
+              for f in (original, func)]  # fmt: skip
+    if inputs[0] != inputs[1]:
+        raise QirError(f"@{func.name} takes the inputs {inputs[1]}, it took {inputs[0]}: the "
+                       "samples do not fit it")  # fmt: skip
+
+
 def _fitted(original: Func, func: Func, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Inputs of the original as inputs of what it became, put on grids or taken from them."""
-    olds, news = ([(p.attributes["name"], list(p.shape)) for p in f.parameters]
-                  for f in (original, func))  # fmt: skip
-    if olds != news:
-        raise QirError(f"@{func.name} takes the inputs {_listed(news)}, it took {_listed(olds)}: "
-                       "the samples do not fit it")  # fmt: skip
     triples = zip(original.parameters, func.parameters, inputs, strict=True)
     return [_converted(old, new, array) for old, new, array in triples]
-
-
-def _listed(inputs) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in inputs)
 
 
 def _converted(old: Op, new: Op, array: np.ndarray) -> np.ndarray:

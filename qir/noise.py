@@ -39,13 +39,13 @@ def entries(probe: Probe, before: Func, after: Func, most: int = 3) -> list[Entr
     is computed from. All values of one sample are held at a time.
     """
     twins = paired(before, after)
-    if not twins:
-        return []
     sides = before.with_results(twins), after.with_results(twins.values())
     (found,) = errors(probe, Results(sides[1]), Results(sides[0]))
     by_op = dict(zip(twins, found, strict=True))
     ranked = sorted(_entering(before, by_op).items(), key=lambda item: -item[1])
     ops = [op for op, noise in ranked[:most] if noise > 0]
+    if not ops:
+        return []
     ends = (_ends(probe, before, ops), _ends(probe, after, [twins[op] for op in ops]))
     return [Entry(op, twins[op], by_op[op], *spans)
             for op, *spans in zip(ops, *ends, strict=True)]  # fmt: skip

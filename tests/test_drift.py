@@ -178,6 +178,28 @@ def test_what_cannot_be_compared_is_said():
         errors(Probe(func, [np.full((2, 2), np.nan)], evaluate), Results(func), Results(func))
 
 
+def test_a_step_that_changes_the_signature_is_named(monkeypatch):
+    @graph_pass("any -> any")
+    def flatten(func: Func) -> Func:
+        """Give the result another shape."""
+        return func.with_results([ops.reshape(func.results[0], shape=(4,))])
+
+    @graph_pass("any -> any")
+    def again(func: Func) -> Func:
+        """The same nodes in another function."""
+        return func.with_results(func.results)
+
+    plant(monkeypatch, flatten, again)
+    told = []
+    listener = measuring(lambda func: [np.zeros((2, 2), np.float32)], evaluate, told.append)
+    with pytest.raises(QirError) as caught:
+        run_steps(compose("again, flatten"), plain(), listen=listener)
+    assert str(caught.value) == (
+        "<pipeline>:1:8: error: after flatten, the results of @main have the shapes [[4]], they had "
+        "[[2, 2]]: they cannot be compared\n  again, flatten\n         ^^^^^^^")  # fmt: skip
+    assert [measured.added for measured in told] == [None]
+
+
 # Budgets
 
 

@@ -59,6 +59,8 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         from ..pipeline import compose
         from .drift import command_words, drift_listener
 
+        if drift is None and not drift_budget:
+            return None
         aim = () if target == "xla" else (f"target={target}",)
         words = command_words(model, pipeline, (*param, *aim), calibration, inputs)
         steps = compose(*pipeline_text(pipeline), settings(param))
