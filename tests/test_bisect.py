@@ -508,9 +508,11 @@ def test_what_is_wrong_is_said(call, words, message):
 
 
 def test_a_tolerance_has_to_be_given(call):
-    code, out, err = call("bisect", "net.qir")
-    assert (code, out) == (1, "")
-    assert err.endswith("Error: say what is too much: --snr DB or --max-error E\n")
+    for words in ((), ("--snr", "nan"), ("--max-error", "nan", "--snr", "3")):
+        code, out, err = call("bisect", "net.qir", *words)
+        assert (code, out) == (1, "")
+        assert err.endswith("Error: say what is too much: --snr DB or --max-error E, a number\n")
+    assert "-1.0 is not in the range x>=0" in call("bisect", "net.qir", "--max-error", "-1")[2]
 
 
 def test_every_step_of_ptq_int8_can_be_cut_short_anywhere():

@@ -195,8 +195,8 @@ def test_a_step_that_changes_the_signature_is_named(monkeypatch):
     with pytest.raises(QirError) as caught:
         run_steps(compose("again, flatten"), plain(), listen=listener)
     assert str(caught.value) == (
-        "<pipeline>:1:8: error: after flatten, the results of @main have the shapes [[4]], they had "
-        "[[2, 2]]: they cannot be compared\n  again, flatten\n         ^^^^^^^")  # fmt: skip
+        "<pipeline>:1:8: error: after flatten, the results of @main have the shapes [[4]], they "
+        "had [[2, 2]]: they cannot be compared\n  again, flatten\n         ^^^^^^^")  # fmt: skip
     assert [measured.added for measured in told] == [None]
 
 
@@ -324,6 +324,8 @@ def test_the_budget_of_a_pass_advises_to_bisect_what_passes_add(call, monkeypatc
      "         ^^^\n"),
     (["--drift", "random", "--drift-budget", "snr=nan"],
      "--drift-budget:1:8: error: snr is a number, found 'nan'\n  budget(snr=nan)\n         ^^^\n"),
+    (["--drift", "random", "--drift-budget", "max=-1"],
+     "--drift-budget:1:8: error: max is 0 or more, found -1\n  budget(max=-1)\n         ^^^\n"),
     (["--drift", "random", "--drift-budget", "snr=1, snr=2"],
      "--drift-budget:1:15: error: 'snr' is given twice\n  budget(snr=1, snr=2)\n"
      "                ^^^\n  help: did you mean 'snr'? known: max, result, snr\n"),

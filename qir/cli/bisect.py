@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 from functools import partial
+from math import isnan
 
 import click
 
@@ -16,7 +17,8 @@ from .opt import at_hand, check_folder, pipeline_text, quickest_run, settings
 @click.option("--samples", metavar="FILE.npz|random[:N]",
               help="What to compare on; else the calibration data, else random ones.")  # fmt: skip
 @click.option("--snr", type=float, metavar="DB", help="At least this signal-to-noise ratio.")
-@click.option("--max-error", type=float, metavar="E", help="At most this absolute difference.")
+@click.option("--max-error", type=click.FloatRange(0), metavar="E",
+              help="At most this absolute difference.")  # fmt: skip
 @click.option("--result", metavar="NAME", help="Judge this result alone, else each of them.")
 @click.option("--added", is_flag=True, help="Judge what each step adds, not all since the start.")
 @click.option("--from", "first", type=click.IntRange(1), default=1, metavar="STEP",
@@ -36,8 +38,9 @@ def bisect(model, calibration, inputs, pipeline, param, samples, snr, max_error,
     from ..pipeline import compose
     from .drift import check_label, command_words, samples_of
 
-    if snr is None and max_error is None:
-        raise click.UsageError("say what is too much: --snr DB or --max-error E")
+    limits = [limit for limit in (snr, max_error) if limit is not None]
+    if not limits or any(map(isnan, limits)):
+        raise click.UsageError("say what is too much: --snr DB or --max-error E, a number")
     check_folder(output)
     registry.load_dialects()
     wanted = samples or calibration or "random"

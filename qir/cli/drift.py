@@ -90,6 +90,8 @@ def _budget(call: CallText, source: Source, step: str | None, module: Module) ->
             check_label(value, module, at)
         elif isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
             raise QirError(f"{key} is a number, found '{value}'", at=at)
+        elif key == "max" and value < 0:
+            raise QirError(f"max is 0 or more, found {value}", at=at)
     if "snr" not in given and "max" not in given:
         raise QirError("a budget needs a limit", at=source.place(call.offset, len(call.name)),
                        help="snr=20 (dB at least) or max=0.1 (at most)")  # fmt: skip
