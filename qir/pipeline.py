@@ -179,6 +179,12 @@ def flat(steps: Steps) -> list[Step]:
     ]
 
 
+def has_fixpoint(steps: Steps) -> bool:
+    """Whether some steps run as often as they change something."""
+    blocks = [step for step in steps if isinstance(step, Block)]
+    return any(block.name == "fixpoint" or has_fixpoint(block.steps) for block in blocks)
+
+
 def check_arrows(steps: Steps, form: str | None = None) -> str | None:
     """Follow the forms through the steps; QirError where they do not meet. Gives the last form."""
     for step in flat(steps):
