@@ -133,8 +133,8 @@ def _parts(state: dict) -> list[str]:
     rows, found = _tables(state)
     done = np.array(list(state["done"].values()))
     said = ("A rule `fired` and kept types and meaning, `declined` with a reason, or did not "
-            "match; a draw that cannot be typed is `rejected`; `same` is an op or a network without "
-            f"any difference. Seeds count from {state['first_seed']:,} for each name, "
+            "match; a draw that cannot be typed is `rejected`; `same` is an op or a network "
+            f"without any difference. Seeds count from {state['first_seed']:,} for each name, "
             f"{done.min():,} to {done.max():,} of them.")  # fmt: skip
     return [said, markdown(rows), "Found:", "\n".join(found) or "Nothing."]
 
