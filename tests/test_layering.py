@@ -28,7 +28,7 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("forms", "graph_pass", "target", "registry", "pipeline", "partial"),
+    *("forms", "graph_pass", "target", "project", "registry", "pipeline", "origin", "partial"),
     *("drift", "noise", "excerpt", "bisection", "report", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
 from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
@@ -51,8 +52,9 @@ def model_options(command):
 @model_options
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
-def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
-             drift_budget) -> None:  # fmt: skip
+@depfile_option
+def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
+             depfile) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
 
     def measure(module):
@@ -68,9 +70,12 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
 
     check_folder(output)
+    check_depfile(depfile, output)
     _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
     if output:
         quantized.save(output)
+    if depfile:
+        write_depfile(depfile, output)
     click.echo(quantized.report())
 
 

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
+from .messages import tell
+
 CASE = "// -----"
 
 
@@ -71,7 +74,8 @@ def drift_options(command):
               help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
 @click.option("--firings", type=click.IntRange(0), metavar="N",
               help="Of the last step take only the first N firings of rules.")  # fmt: skip
-def opt(file, output, split_input_file, **wishes) -> int:
+@depfile_option
+def opt(file, output, split_input_file, depfile, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
@@ -79,6 +83,7 @@ def opt(file, output, split_input_file, **wishes) -> int:
     from ..text import save_module
 
     check_folder(output)
+    check_depfile(depfile, output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
@@ -86,13 +91,15 @@ def opt(file, output, split_input_file, **wishes) -> int:
     if wanted.verify_diagnostics and output:
         raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
     if output:
-        save_module(optimize(text, name, 1, wanted, note), output)
+        save_module(optimize(text, name, 1, wanted, note, signed=True), output)
+        if depfile:
+            write_depfile(depfile, output)
         return 0
     failures = 0
     for number, (line, part) in enumerate(split_cases(text) if split_input_file else [(1, text)]):
         module, wrong = attempt(part, name, line, wanted, note)
         for error in wrong:
-            note(str(error))
+            tell(error)
         failures += bool(wrong)
         printed = "" if module is None else graph_text(module, wanted)
         click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
@@ -117,13 +124,16 @@ def attempt(text: str, file: str, first_line: int, wishes: Wishes, note, run=Non
         return None, [error]
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False):
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False,
+             signed=False):  # fmt: skip
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
     file, first_line: where the text stands, for messages and for the weights beside it. run: the
     evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
-    location get the line they stand at.
+    location get the line they stand at. signed: the module says in a header what made it.
     """
+    from ..ir import Module
+    from ..origin import origin, ranges_in
     from ..partial import run_part
     from ..pipeline import compose, run_module
     from ..registry import load_dialects
@@ -136,24 +146,32 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     module = read_module(text, file, first_line, lines)
     run = run or quickest_run
     resources = at_hand(module, wishes.calibration, run, note)
-    pipeline, origin = pipeline_text(wishes.pipeline)
+    pipeline, place = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
-    steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+    steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
     model = "MODEL.qir" if file == "<stdin>" else file
     words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
     measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
-    part, seconds = part_wanted(wishes, steps), Counter()
+    part, seconds, ranges = part_wanted(wishes, steps), Counter(), []
+
+    def then(done) -> None:
+        ranges.extend(ranges_in(done))
+        if measure is not None:
+            measure(done)
+
     with recorded() if wishes.explain else nullcontext([]) as log:
-        listen = watcher(wishes, log, seconds, note, measure)
+        listen = watcher(wishes, log, seconds, note, then)
         if part is None:
-            module = run_module(steps, module, resources, listen)
+            made = run_module(steps, module, resources, listen)
         else:
-            module = run_part(steps, module, part, resources, listen)
+            made = run_part(steps, module, part, resources, listen)
     if wishes.timing:
         note_seconds(seconds, note)
-    return module
+    if signed and part is None:
+        made = Module(made.funcs, {"origin": origin(module, steps, ranges)})
+    return made
 
 
 def part_wanted(wishes: Wishes, steps):
