@@ -24,7 +24,8 @@ CASES = sorted((ROOT / "tests").rglob("*.qir"))
 FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
-    *("errors", "garbage", "types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
+    *("errors", "garbage", "journal", "timing"),
+    *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
     *("forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),

@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -26,6 +25,7 @@ class Wishes:
     verify_each: bool = False
     explain: bool = False
     timing: bool = False
+    pass_statistics: bool = False
     locations: bool = False
     calibration: str | None = None
 
@@ -40,7 +40,9 @@ class Wishes:
 @click.option("--print-after-all", is_flag=True, help="Print the graph after each pass.")
 @click.option("--verify-each", is_flag=True, help="Type every op anew after each pass.")
 @click.option("--explain", is_flag=True, help="Say which rules fired, which declined and why.")
-@click.option("--timing", is_flag=True, help="Print the seconds each pass took.")
+@click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
+@click.option("--pass-statistics", is_flag=True,
+              help="Print what each pass counted and how often its rules fired.")  # fmt: skip
 @click.option("--split-input-file", is_flag=True, help=f"Run on each part between {CASE} lines.")
 @click.option("--locations", is_flag=True, help="Print where each op came from.")
 @click.option("--calibration", metavar="FILE.npz|random[:N]",
@@ -50,21 +52,28 @@ def opt(file, output, split_input_file, **wishes) -> int:
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
     """
-    from ..errors import QirError
-    from ..text import save_module
+    from .account import accounted
 
     check_folder(output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
         raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
-    if not split_input_file:
+    with accounted(wanted.timing, wanted.pass_statistics, note):
+        if split_input_file:
+            return optimize_each(text, name, wanted, note)
         module = optimize(text, name, 1, wanted, note)
         if output:
-            save_module(module, output)
+            write(module, output)
         else:
             click.echo(graph_text(module, wanted), nl=False)
-        return 0
+    return 0
+
+
+def optimize_each(text: str, name: str, wanted: Wishes, note) -> int:
+    """Run on every case of a text and print what became of each; 1 if one of them failed."""
+    from ..errors import QirError
+
     failures = 0
     for number, (line, part) in enumerate(split_cases(text)):
         try:
@@ -86,29 +95,39 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     from ..registry import load_dialects
     from ..rewrite import recorded
     from ..text import read_module
-    from .watch import check_names, note_seconds, watcher
+    from ..timing import span
+    from .watch import check_names, watcher
 
     load_dialects()
-    module = read_module(text, file, first_line)
+    with span("parse"):
+        module = read_module(text, file, first_line)
     resources = at_hand(module, wishes.calibration, run or quickest_run, note)
     pipeline, origin = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
-    steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+    with span("compose"):
+        steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
-    seconds = Counter()
     with recorded() if wishes.explain else nullcontext([]) as log:
-        module = run_module(steps, module, resources, watcher(wishes, log, seconds, note))
-    if wishes.timing:
-        note_seconds(seconds, note)
-    return module
+        return run_module(steps, module, resources, watcher(wishes, log, note))
 
 
 def graph_text(module, wishes: Wishes) -> str:
     """The module as `qir opt` prints it."""
     from ..text import print_module
+    from ..timing import span
 
-    return print_module(module, wishes.locations)
+    with span("print"):
+        return print_module(module, wishes.locations)
+
+
+def write(module, output: str) -> None:
+    """Write the module to a file, its weights beside it."""
+    from ..text import save_module
+    from ..timing import span
+
+    with span("write"):
+        save_module(module, output)
 
 
 def at_hand(module, calibration: str | None, run, note) -> dict[str, object]:

@@ -1,61 +1,85 @@
-"""What `qir opt` shows of a pipeline at work: graphs, rules and seconds, as comment lines."""
+"""What `qir opt` shows of a pipeline at work: graphs and rules, as comment lines."""
 
-from collections import Counter
-from collections.abc import Callable
-from time import perf_counter
+import re
+from collections.abc import Callable, Iterable
 
 from ..errors import QirError, suggestion
-from ..ir import place_of
+from ..ir import Op, place_of
 from ..pipeline import Done, Steps, flat
 from ..rewrite import Firing
 from ..text import print_func
+from ..timing import span
 from ..verify import verify
 
 Note = Callable[[str], None]
 """Where a line or a block of text goes that is not the graph itself."""
 
+SHOWN = 3
+"""How many places of one rule are named; of more there is the number."""
 
-def watcher(wishes, log: list[Firing], seconds: Counter, note: Note) -> Callable[[Done], None]:
-    """The listener that does what the wishes say; seconds by pass are counted into `seconds`."""
-    started, told = perf_counter(), 0
+
+def watcher(wishes, log: list[Firing], note: Note) -> Callable[[Done], None]:
+    """The listener that does what the wishes say."""
+    told = 0
 
     def listen(done: Done) -> None:
-        nonlocal started, told
+        nonlocal told
         name = done.step.action.name
-        seconds[name] += perf_counter() - started
         if wishes.verify_each:
-            verify(done.after, name)
+            with span("verify"):
+                verify(done.after, name)
         if wishes.explain:
             note_rules(name, log[told:], note)
             told = len(log)
         if wishes.print_after_all or name in wishes.print_after:
             note(f"// after {done.step}")
             note(print_func(done.after, wishes.locations))
-        started = perf_counter()
 
     return listen
 
 
-def note_rules(step: str, log: list[Firing], note: Note) -> None:
-    """One line for each rule and place: that it fired, or why it declined."""
-    lines = Counter(_firing_text(step, firing) for firing in log)
-    for line, count in lines.items():
-        note(line if count == 1 else f"{line} ({count} times)")
+def note_rules(step: str, log: Iterable[Firing], note: Note) -> None:
+    """What each rule did and where: that it fired, or why it declined.
+
+    Reasons that differ in their figures alone are one, told by the first of them.
+    """
+    found: dict[tuple, list[Firing]] = {}
+    for firing in log:
+        found.setdefault((firing.rule, _shape(firing.reason)), []).append(firing)
+    for (rule, _), firings in found.items():
+        note("\n".join(f"// {step}: {rule} {line}" for line in _lines(firings)))
 
 
-def _firing_text(step: str, firing: Firing) -> str:
-    place = place_of(firing.op)
-    where = f"{firing.op.kind} ({place})" if place else firing.op.kind
-    if firing.fired:
-        return f"// {step}: {firing.rule} fired at {where}"
-    return f"// {step}: {firing.rule} declined at {where}: {firing.reason}"
+_FIGURE = re.compile(r"%?-?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
-def note_seconds(seconds: Counter, note: Note) -> None:
-    """The seconds of each pass, longest first, and their sum."""
-    for name, spent in seconds.most_common():
-        note(f"// {spent:9.4f} s  {name}")
-    note(f"// {seconds.total():9.4f} s  in all")
+def _shape(reason: str | None) -> str | None:
+    """A reason without its figures."""
+    return None if reason is None else _FIGURE.sub("#", reason)
+
+
+def _lines(firings: list[Firing]) -> str:
+    did = "fired" if firings[0].fired else "declined"
+    reasons = dict.fromkeys(f.reason for f in firings)
+    such = "" if len(reasons) == 1 else "such as "
+    why = "" if firings[0].fired else f": {such}{firings[0].reason}"
+    return [f"{did}{_times(len(firings))} at {_places([f.op for f in firings])}{why}"]
+
+
+def _times(number: int) -> str:
+    return "" if number == 1 else f" {number} times"
+
+
+def _places(ops: list[Op]) -> str:
+    """The first places of some ops, and how many there are besides; equal ones once."""
+    found: dict[str, int] = {}
+    for op in ops:
+        place = place_of(op)
+        text = f"{op.kind} ({place})" if place else op.kind
+        found[text] = found.get(text, 0) + 1
+    shown = list(found)[:SHOWN]
+    more = len(ops) - sum(found[text] for text in shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def check_names(wanted: tuple[str, ...], steps: Steps) -> None:

@@ -1,0 +1,79 @@
+"""`--timing` and `--pass-statistics`: the tree of what ran, as comment lines."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from ..timing import Row, measured
+
+Note = Callable[[str], None]
+
+
+@contextmanager
+def accounted(timing: bool, statistics: bool, note: Note) -> Iterator[None]:
+    """Measure what runs inside the block, where that is wanted, and note the tree at its end."""
+    if not (timing or statistics):
+        yield
+        return
+    with measured() as root:
+        yield
+    if statistics:
+        note("\n".join(statistics_lines(root)))
+    if timing:
+        note("\n".join(timing_lines(root)))
+
+
+def timing_lines(root: Row) -> list[str]:
+    """Every row with its seconds and its share of all, in order, and what it counted below it."""
+    total = root.seconds or 1.0
+    blank = " " * len(_figures(0.0, total))
+
+    def lines(row: Row, indent: str) -> Iterator[str]:
+        rows, idle = _apart(row)
+        for each in rows:
+            yield f"//{_figures(each.seconds, total)}{indent}{_title(each)}"
+            yield from (f"//{blank}{indent}  {text}" for text in _statistics(each))
+            yield from lines(each, f"{indent}  ")
+        if idle:
+            spent = sum(each.seconds for each in idle)
+            many = f"{len(idle)} rule{'s' * (len(idle) > 1)} without a match"
+            yield f"//{_figures(spent, total)}{indent}{many}"
+        if row.rows:
+            rest = row.seconds - sum(each.seconds for each in row.rows.values())
+            yield f"//{_figures(rest, total)}{indent}the rest"
+
+    header = f"//{'seconds':>10}{'share':>9}"
+    return [header, *lines(root, "  "), f"//{_figures(root.seconds, total)}  total"]
+
+
+def statistics_lines(root: Row) -> list[str]:
+    """What every pass counted and how often its rules fired, in the order of the pipeline."""
+
+    def lines(row: Row, indent: str) -> Iterator[str]:
+        for each in _apart(row)[0]:
+            inside = [*(f"{indent}  {t}" for t in _statistics(each)), *lines(each, f"{indent}  ")]
+            if each.kind == "rule" or each.kind == "step" or inside:
+                yield f"{indent}{_title(each)}"
+            yield from inside
+
+    return [f"// {line}" for line in lines(root, "")]
+
+
+def _apart(row: Row) -> tuple[list[Row], list[Row]]:
+    """The rows inside a row, and those of rules that matched nowhere."""
+    rows = list(row.rows.values())
+    idle = [each for each in rows if each.kind == "rule" and not each.counts]
+    return [each for each in rows if each not in idle], idle
+
+
+def _title(row: Row) -> str:
+    if row.kind != "rule":
+        return row.name
+    return f"{row.name}: {', '.join(f'{what} {n}' for what, n in row.counts.items())}"
+
+
+def _statistics(row: Row) -> list[str]:
+    return [] if row.kind == "rule" else [f"{what}: {n}" for what, n in row.counts.items()]
+
+
+def _figures(seconds: float, total: float) -> str:
+    return f"{seconds:10.4f}{100 * seconds / total:7.1f} %"
