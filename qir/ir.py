@@ -12,9 +12,10 @@ import numpy as np
 
 from . import journal
 from .errors import QirError
+from .tables import table
 from .types import TupleType, Type, dtype_of
 
-OPS: dict[str, object] = {}
+OPS: dict[str, object] = table(lambda definition: definition.typing)
 """Every known op by its full name (`nn.conv2d`); dialects fill it when they are imported."""
 
 

@@ -12,6 +12,7 @@ from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
+from .plugins import with_left_out
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -99,15 +100,15 @@ class _Composer:
         if call.repeated:
             self.fail(f"'{call.repeated}' is given twice",
                       call.keyword_offsets[call.repeated], len(call.repeated))  # fmt: skip
-        if call.name in ("fixpoint", "only"):
+        if call.name in registry.COMBINATORS:
             return (self.block(call),)
         if call.name in registry.passes():
             return (self.pass_step(call),)
         if call.name in registry.pipelines():
             return self.pipeline_steps(call)
-        known = [*registry.passes(), *registry.pipelines(), "fixpoint", "only"]
+        known = [*registry.passes(), *registry.pipelines(), *registry.COMBINATORS]
         return self.fail(f"unknown pass or pipeline '{call.name}'", call.offset, len(call.name),
-                         suggestion(call.name, known))  # fmt: skip
+                         with_left_out(suggestion(call.name, known)))  # fmt: skip
 
     def block(self, call: CallText) -> Block:
         inner = []
@@ -201,7 +202,7 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
                 registry.targets()  # a target declares its form when it is loaded
             if form not in FORMS and "{" in step.action.after:
                 raise QirError(f"{step.action.name}: unknown target '{form}'", at=step.place,
-                               help=suggestion(form, registry.targets()))  # fmt: skip
+                               help=with_left_out(suggestion(form, registry.targets())))
             if form not in FORMS:
                 raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
                                at=step.place, help=suggestion(form, FORMS))  # fmt: skip

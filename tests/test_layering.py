@@ -24,7 +24,7 @@ CASES = sorted((ROOT / "tests").rglob("*.qir"))
 FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
-    *("errors", "garbage", "journal", "timing"),
+    *("errors", "garbage", "journal", "timing", "tables", "plugins"),
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),

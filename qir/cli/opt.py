@@ -27,6 +27,7 @@ class Wishes:
     timing: bool = False
     pass_statistics: bool = False
     locations: bool = False
+    verify_diagnostics: bool = False
     calibration: str | None = None
 
 
@@ -45,6 +46,8 @@ class Wishes:
               help="Print what each pass counted and how often its rules fired.")  # fmt: skip
 @click.option("--split-input-file", is_flag=True, help=f"Run on each part between {CASE} lines.")
 @click.option("--locations", is_flag=True, help="Print where each op came from.")
+@click.option("--verify-diagnostics", is_flag=True,
+              help="Compare errors with what // expected-error {{...}} announces.")  # fmt: skip
 @click.option("--calibration", metavar="FILE.npz|random[:N]",
               help="Samples by input name along the first axis, or N random ones.")  # fmt: skip
 def opt(file, output, split_input_file, **wishes) -> int:
@@ -59,37 +62,53 @@ def opt(file, output, split_input_file, **wishes) -> int:
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
         raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
+    if wanted.verify_diagnostics and output:
+        raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
     with accounted(wanted.timing, wanted.pass_statistics, note):
-        if split_input_file:
-            return optimize_each(text, name, wanted, note)
-        module = optimize(text, name, 1, wanted, note)
         if output:
-            write(module, output)
-        else:
-            click.echo(graph_text(module, wanted), nl=False)
-    return 0
+            write(optimize(text, name, 1, wanted, note), output)
+            return 0
+        cases = split_cases(text) if split_input_file else [(1, text)]
+        return print_cases(cases, name, wanted, note)
 
 
-def optimize_each(text: str, name: str, wanted: Wishes, note) -> int:
-    """Run on every case of a text and print what became of each; 1 if one of them failed."""
-    from ..errors import QirError
-
+def print_cases(cases: list[tuple[int, str]], name: str, wanted: Wishes, note) -> int:
+    """Run on every case and print what became of each; 1 if something was wrong with one."""
     failures = 0
-    for number, (line, part) in enumerate(split_cases(text)):
-        try:
-            printed = graph_text(optimize(part, name, line, wanted, note), wanted)
-        except QirError as error:
-            failures, printed = failures + 1, ""
+    for number, (line, part) in enumerate(cases):
+        module, wrong = attempt(part, name, line, wanted, note)
+        for error in wrong:
             note(str(error))
+        failures += bool(wrong)
+        printed = "" if module is None else graph_text(module, wanted)
         click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
     return 1 if failures else 0
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None):
+def attempt(text: str, file: str, first_line: int, wishes: Wishes, note, run=None):
+    """The module a text becomes, None where there is none, and the errors to be told."""
+    from ..errors import QirError
+
+    def once(lines: bool = False):
+        said = (lambda text: None) if lines else note
+        return optimize(text, file, first_line, wishes, said, run, lines)
+
+    if wishes.verify_diagnostics:
+        from .diagnostics import verify
+
+        return verify(text, file, first_line, once)
+    try:
+        return once(), []
+    except QirError as error:
+        return None, [error]
+
+
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False):
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
     file, first_line: where the text stands, for messages and for the weights beside it. run: the
-    evaluator for passes that calibrate, by default XLA's if jax is installed.
+    evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
+    location get the line they stand at.
     """
     from ..pipeline import compose, run_module
     from ..registry import load_dialects
@@ -100,7 +119,7 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
 
     load_dialects()
     with span("parse"):
-        module = read_module(text, file, first_line)
+        module = read_module(text, file, first_line, lines)
     resources = at_hand(module, wishes.calibration, run or quickest_run, note)
     pipeline, origin = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
