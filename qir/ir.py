@@ -296,9 +296,7 @@ def derived(op: Op, *olds: Op) -> Op:
 
     `transform` and `rewrite` remember by themselves.
     """
-    links = journal.listener(Derived)
-    if links is not None:
-        links.append(Derived(op, olds))
+    journal.note(Derived, op, olds)
     return op
 
 

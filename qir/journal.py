@@ -36,3 +36,10 @@ def recorded(*kinds: type) -> Iterator[list]:
 def listener(kind: type) -> list | None:
     """The list that entries of a kind go to, None where nobody listens."""
     return _LISTENERS.get().get(kind)
+
+
+def note(kind: type, *fields: object) -> None:
+    """Make an entry of a kind, where somebody listens for it."""
+    log = _LISTENERS.get().get(kind)
+    if log is not None:
+        log.append(kind(*fields))

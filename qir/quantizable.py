@@ -5,10 +5,12 @@ pointwise ops over one value becomes one table, so what lies inside it has no gr
 weight is computed, or an op that was not selected, stays in float.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from . import journal
 from .ir import OPS, Func, Op
 from .rewrite import selected
 from .roles import FLOAT, FOLDED, FREE, INDEX, Role, Roles
@@ -17,6 +19,14 @@ from .types import TupleType, Type
 _QUANTIZABLE = frozenset(("free", "same", "fixed", "weight", "bias"))
 _OF_OPERANDS = frozenset(("free", "same", "weight", "bias", "folded", "index", "bool"))
 _CONSTANT = frozenset(("weight", "bias", "folded"))
+
+
+@dataclass(frozen=True, eq=False)
+class FloatKept:
+    """An entry of the journal: an op stays in float, and why."""
+
+    op: Op
+    reason: str
 
 
 def is_real(type: Type | TupleType) -> bool:
@@ -73,7 +83,9 @@ def roles_in(op: Op, chained: Mapping[Op, Op]) -> Roles:
     parts = [role if is_real(o.type) else INDEX for o, role in slots]
     if result.kind == "index":  # what only compares needs no grid shared with a result
         parts = [FREE if part.kind == "same" else part for part in parts]
-    if _stays_float(op, parts, result):
+    reason = _why_float(op, parts, result)
+    if reason is not None:
+        journal.note(FloatKept, op, reason)
         return Roles((FLOAT,) * len(op.operands), FLOAT)
     return Roles(tuple(parts), result)
 
@@ -84,20 +96,31 @@ def _in_chain(operand: Op) -> Role:
     return FREE if is_real(operand.type) else INDEX
 
 
-def _stays_float(op: Op, operands: list[Role], result: Role) -> bool:
-    if not selected(op) or result.kind not in ("free", "same", "fixed", "index"):
-        return True
+def _why_float(op: Op, operands: Sequence[Role], result: Role) -> str | None:
+    """Why an op stays in float, None if it takes part in quantization."""
+    if not selected(op):
+        return "no pass was to touch it (`only`)"
+    if result.kind == "float":
+        return f"no scheme quantizes {op.kind}"
+    if result.kind not in ("free", "same", "fixed", "index"):
+        return f"a result of the role '{result.kind}' is not quantized"
     if not any(takes_part(role) for role in operands):
-        return True
-    return any(not _fits(op, o, role) for o, role in zip(op.operands, operands, strict=True))
+        return f"no operand of {op.kind} is an f32 value that can stand on a grid"
+    found = (_misfit(op, i, role) for i, role in enumerate(operands))
+    return next((reason for reason in found if reason is not None), None)
 
 
-def _fits(op: Op, operand: Op, role: Role) -> bool:
-    """Whether an operand can play a role: weights are constants, numbers on a grid are finite."""
-    if role.kind not in _OF_OPERANDS or role.kind in _CONSTANT and not operand.is_const:
-        return False
+def _misfit(op: Op, index: int, role: Role) -> str | None:
+    """Why an operand cannot play its role: weights are constants, numbers on a grid are finite."""
+    operand = op.operands[index]
+    if role.kind not in _OF_OPERANDS:
+        return f"operand {index} has the role '{role.kind}', which is not quantized"
+    if role.kind in _CONSTANT and not operand.is_const:
+        return f"operand {index}, a {role.kind}, is no constant"
     if not operand.is_const or role.kind not in ("free", "same"):
-        return True
+        return None
     # A grid holds the nearest number to infinity, which is as good in a maximum.
     limited = role.kind == "same" and not op.definition.moves
-    return limited or bool(np.isfinite(operand.value).all())
+    if limited or np.isfinite(operand.value).all():
+        return None
+    return f"operand {index} is a constant that holds nan or infinity"

@@ -28,6 +28,7 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
+    *("decisions",),
     *("forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]

@@ -1,8 +1,9 @@
 """Constant folding: ops on constants alone become the constants that they compute."""
 
 from qir.evaluate import evaluate_op
-from qir.ir import OPS, Func, Op, const, kept, transform
+from qir.ir import OPS, Func, Op, const, derived, kept, transform
 from qir.rewrite import LOCATIONS, selected
+from qir.timing import count, timed
 from qir.types import TupleType
 
 SMALL = 1024
@@ -14,9 +15,12 @@ def folded(func: Func) -> Func:
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)
-        return _constant(node) if _is_foldable(node) else node
+        if not _is_foldable(node):
+            return node
+        count("constants folded")
+        return derived(_constant(node), *operands)
 
-    new = transform(func, change)
+    new = timed("constant folding", transform)(func, change)
     same = all(a is b for a, b in zip(new.results, func.results, strict=True))
     return func if same else new
 

@@ -7,6 +7,9 @@ from ..timing import Row, measured
 
 Note = Callable[[str], None]
 
+LEAST = 0.0005
+"""Parts of passes that take less of all the time are not shown."""
+
 
 @contextmanager
 def accounted(timing: bool, statistics: bool, note: Note) -> Iterator[None]:
@@ -30,6 +33,8 @@ def timing_lines(root: Row) -> list[str]:
     def lines(row: Row, indent: str) -> Iterator[str]:
         rows, idle = _apart(row)
         for each in rows:
+            if each.kind == "part" and not each.counts and each.seconds < LEAST * total:
+                continue
             yield f"//{_figures(each.seconds, total)}{indent}{_title(each)}"
             yield from (f"//{blank}{indent}  {text}" for text in _statistics(each))
             yield from lines(each, f"{indent}  ")
@@ -37,8 +42,8 @@ def timing_lines(root: Row) -> list[str]:
             spent = sum(each.seconds for each in idle)
             many = f"{len(idle)} rule{'s' * (len(idle) > 1)} without a match"
             yield f"//{_figures(spent, total)}{indent}{many}"
-        if row.rows:
-            rest = row.seconds - sum(each.seconds for each in row.rows.values())
+        rest = row.seconds - sum(each.seconds for each in row.rows.values())
+        if row.rows and rest >= LEAST * total:
             yield f"//{_figures(rest, total)}{indent}the rest"
 
     header = f"//{'seconds':>10}{'share':>9}"

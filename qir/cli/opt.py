@@ -110,14 +110,16 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
     location get the line they stand at.
     """
-    from ..pipeline import compose, run_module
-    from ..registry import load_dialects
-    from ..rewrite import recorded
-    from ..text import read_module
     from ..timing import span
-    from .watch import check_names, watcher
 
-    load_dialects()
+    with span("load"):
+        from ..pipeline import compose, run_module
+        from ..registry import load_dialects
+        from ..rewrite import recorded
+        from ..text import read_module
+        from .watch import check_names, watcher
+
+        load_dialects()
     with span("parse"):
         module = read_module(text, file, first_line, lines)
     resources = at_hand(module, wishes.calibration, run or quickest_run, note)

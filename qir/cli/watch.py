@@ -47,7 +47,7 @@ def note_rules(step: str, log: Iterable[Firing], note: Note) -> None:
     for firing in log:
         found.setdefault((firing.rule, _shape(firing.reason)), []).append(firing)
     for (rule, _), firings in found.items():
-        note("\n".join(f"// {step}: {rule} {line}" for line in _lines(firings)))
+        note(f"// {step}: {rule} {_line(firings)}")
 
 
 _FIGURE = re.compile(r"%?-?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -58,16 +58,13 @@ def _shape(reason: str | None) -> str | None:
     return None if reason is None else _FIGURE.sub("#", reason)
 
 
-def _lines(firings: list[Firing]) -> str:
+def _line(firings: list[Firing]) -> str:
+    """What one rule did, in one way, at some places."""
     did = "fired" if firings[0].fired else "declined"
-    reasons = dict.fromkeys(f.reason for f in firings)
-    such = "" if len(reasons) == 1 else "such as "
+    such = "" if len({f.reason for f in firings}) == 1 else "such as "
     why = "" if firings[0].fired else f": {such}{firings[0].reason}"
-    return [f"{did}{_times(len(firings))} at {_places([f.op for f in firings])}{why}"]
-
-
-def _times(number: int) -> str:
-    return "" if number == 1 else f" {number} times"
+    times = "" if len(firings) == 1 else f" ({len(firings)} times)"
+    return f"{did} at {_places([f.op for f in firings])}{why}{times}"
 
 
 def _places(ops: list[Op]) -> str:
