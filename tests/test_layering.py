@@ -29,7 +29,7 @@ ORDER = [
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
     *("decisions",),
-    *("forms", "graph_pass", "target", "registry", "pipeline", "report", "api"),
+    *("forms", "graph_pass", "target", "registry", "pipeline", "report", "explain", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""

@@ -128,8 +128,7 @@ class _Writer:
         if key not in self.reals:
             real = self.plain[value] if element == own else self.read(value)
             stored = derived(quant.quantize(real, to=element, location=value.location), value)
-            if element != own:
-                count("requantizes placed")
+            count("requantizes placed", element != own)
             self.reals[key] = quant.dequantize(stored, location=value.location)
         return self.reals[key]
 

@@ -152,7 +152,8 @@ def _shared_ranges(op: Op, seen: Seen, found: Constraints, observed: bool):
              if role.kind == "same"]  # fmt: skip
     left = next((o for o in reals if not o.is_const and o not in found.node_of), None)
     if left is not None:
-        journal.note(FloatKept, op, f"it reads {left.kind}, which stands on no grid")
+        reason = f"{op.kind} takes one grid for all, and {left.kind} stands on none"
+        journal.note(FloatKept, op, reason, f"a grid for the {left.kind} that it reads")
         return None
     if not observed and all(o.is_const for o in reals):
         return None

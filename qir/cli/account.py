@@ -32,19 +32,21 @@ def timing_lines(root: Row) -> list[str]:
 
     def lines(row: Row, indent: str) -> Iterator[str]:
         rows, idle = _apart(row)
+        shown = 0.0
         for each in rows:
             if each.kind == "part" and not each.counts and each.seconds < LEAST * total:
                 continue
+            shown += each.seconds
             yield f"//{_figures(each.seconds, total)}{indent}{_title(each)}"
             yield from (f"//{blank}{indent}  {text}" for text in _statistics(each))
             yield from lines(each, f"{indent}  ")
         if idle:
             spent = sum(each.seconds for each in idle)
+            shown += spent
             many = f"{len(idle)} rule{'s' * (len(idle) > 1)} without a match"
             yield f"//{_figures(spent, total)}{indent}{many}"
-        rest = row.seconds - sum(each.seconds for each in row.rows.values())
-        if row.rows and rest >= LEAST * total:
-            yield f"//{_figures(rest, total)}{indent}the rest"
+        if shown and row.seconds - shown >= LEAST * total:
+            yield f"//{_figures(row.seconds - shown, total)}{indent}the rest"
 
     header = f"//{'seconds':>10}{'share':>9}"
     return [header, *lines(root, "  "), f"//{_figures(root.seconds, total)}  total"]
@@ -73,7 +75,8 @@ def _apart(row: Row) -> tuple[list[Row], list[Row]]:
 def _title(row: Row) -> str:
     if row.kind != "rule":
         return row.name
-    return f"{row.name}: {', '.join(f'{what} {n}' for what, n in row.counts.items())}"
+    said = (f"{what} {row.counts[what]}" for what in ("fired", "declined") if row.counts[what])
+    return f"{row.name}: {', '.join(said)}"
 
 
 def _statistics(row: Row) -> list[str]:

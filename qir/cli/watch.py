@@ -1,7 +1,8 @@
 """What `qir opt` shows of a pipeline at work: graphs and rules, as comment lines."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import QirError, suggestion
 from ..ir import Op, place_of
@@ -15,7 +16,7 @@ Note = Callable[[str], None]
 """Where a line or a block of text goes that is not the graph itself."""
 
 SHOWN = 3
-"""How many places of one rule are named; of more there is the number."""
+"""How many places of one rule are named; for the others there is their number."""
 
 
 def watcher(wishes, log: list[Firing], note: Note) -> Callable[[Done], None]:
@@ -47,7 +48,7 @@ def note_rules(step: str, log: Iterable[Firing], note: Note) -> None:
     for firing in log:
         found.setdefault((firing.rule, _shape(firing.reason)), []).append(firing)
     for (rule, _), firings in found.items():
-        note(f"// {step}: {rule} {_line(firings)}")
+        note("\n".join(f"// {line}" for line in _lines(f"{step}: {rule}", firings)))
 
 
 _FIGURE = re.compile(r"%?-?\d+(\.\d+)?(e[+-]?\d+)?")
@@ -58,25 +59,26 @@ def _shape(reason: str | None) -> str | None:
     return None if reason is None else _FIGURE.sub("#", reason)
 
 
-def _line(firings: list[Firing]) -> str:
-    """What one rule did, in one way, at some places."""
+def _lines(who: str, firings: list[Firing]) -> Iterator[str]:
+    """What one rule did, in one way: at one place in a line, at several with a line for each."""
     did = "fired" if firings[0].fired else "declined"
     such = "" if len({f.reason for f in firings}) == 1 else "such as "
     why = "" if firings[0].fired else f": {such}{firings[0].reason}"
     times = "" if len(firings) == 1 else f" ({len(firings)} times)"
-    return f"{did} at {_places([f.op for f in firings])}{why}{times}"
+    places = Counter(_place(f.op) for f in firings)
+    if len(places) == 1:
+        yield f"{who} {did} at {next(iter(places))}{why}{times}"
+        return
+    yield f"{who} {did}{why}{times}"
+    for place, number in list(places.items())[:SHOWN]:
+        yield f"  at {place}" + ("" if number == 1 else f" ({number} times)")
+    if len(places) > SHOWN:
+        yield f"  and at {len(places) - SHOWN} more places"
 
 
-def _places(ops: list[Op]) -> str:
-    """The first places of some ops, and how many there are besides; equal ones once."""
-    found: dict[str, int] = {}
-    for op in ops:
-        place = place_of(op)
-        text = f"{op.kind} ({place})" if place else op.kind
-        found[text] = found.get(text, 0) + 1
-    shown = list(found)[:SHOWN]
-    more = len(ops) - sum(found[text] for text in shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+def _place(op: Op) -> str:
+    place = place_of(op)
+    return f"{op.kind} ({place})" if place else op.kind
 
 
 def check_names(wanted: tuple[str, ...], steps: Steps) -> None:
