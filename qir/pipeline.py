@@ -186,6 +186,12 @@ def flat(steps: Steps) -> list[Step]:
     ]
 
 
+def has_fixpoint(steps: Steps) -> bool:
+    """Whether some steps run as often as they change something."""
+    blocks = [step for step in steps if isinstance(step, Block)]
+    return any(block.name == "fixpoint" or has_fixpoint(block.steps) for block in blocks)
+
+
 def check_arrows(steps: Steps, form: str | None = None) -> str | None:
     """Follow the forms through the steps; QirError where they do not meet. Gives the last form."""
     for step in flat(steps):
@@ -262,8 +268,8 @@ def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None =
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
     for number, step in enumerate(steps):
-        with timing.span(title(step), "step", (number, title(step))):
-            func = _run_one(step, func, resources or {}, listen, verify)
+        row = title(step), "step", (number, title(step))
+        func = _run_one(step, func, resources or {}, listen, verify, row)
     return func
 
 
@@ -275,9 +281,19 @@ def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | N
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
 
 
-def _run_one(step: Step | Block, func: Func, resources, listen, verify) -> Func:
+def _run_one(step: Step | Block, func: Func, resources, listen, verify, row) -> Func:
     if isinstance(step, Step):
-        return _run_pass(step, func, resources, listen, verify)
+        with timing.span(*row):
+            after = _run_pass(step, func, resources, verify)
+        if listen is not None:
+            with timing.span("listeners"):
+                listen(Done(step, func, after))
+        return after
+    with timing.span(*row):
+        return _run_block(step, func, resources, listen, verify)
+
+
+def _run_block(step: Block, func: Func, resources, listen, verify) -> Func:
     if step.name == "only":
         with restricted(step.match):
             return run_steps(step.steps, func, resources, listen, verify)
@@ -291,7 +307,7 @@ def _run_one(step: Step | Block, func: Func, resources, listen, verify) -> Func:
     raise QirError(f"fixpoint({names}) still changes @{func.name} after {ROUNDS} rounds")
 
 
-def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
+def _run_pass(step: Step, func: Func, resources, verify) -> Func:
     action = step.action
     handed = {name: resources[name] for name in action.resources if name in resources}
     missing = [n for n in action.needs(step.options) if n not in handed]
@@ -304,7 +320,4 @@ def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
     if verify and action.after != "any":
         with timing.span("check of the form"):
             check_form(after, action.form_after(action.before, step.options), action.name)
-    if listen is not None:
-        with timing.span("listeners"):
-            listen(Done(step, func, after))
     return after

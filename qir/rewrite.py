@@ -35,6 +35,12 @@ class Rule:
     def doc(self) -> str:
         return inspect.cleandoc(self.build.__doc__ or "")
 
+    @property
+    def place(self) -> str:
+        """Where the rule is declared: file:line."""
+        code = inspect.unwrap(self.build).__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
     def __call__(self, *args, **kwargs):
         return self.build(*args, **kwargs)
 
@@ -43,8 +49,8 @@ class Rule:
 class Firing:
     """One attempt of a rule at a node that its pattern matched; reason is why it declined.
 
-    Where it fired: matched are the nodes that the pattern stands for, root first, built those that
-    the rule made, consumed those that nobody reads any more.
+    matched: the nodes that the pattern stands for, root first, known where it fired, as are built,
+    what the rule made, and consumed, what nobody reads any more. source: the rule itself.
     """
 
     rule: str
@@ -52,6 +58,7 @@ class Firing:
     reason: str | None = None
     replacement: Op | None = None
     matched: tuple[Op, ...] = ()
+    source: Rule | None = None
     built: tuple[Op, ...] = ()
     consumed: tuple[Op, ...] = ()
 
@@ -84,6 +91,30 @@ def selected(op: Op) -> bool:
     return only is None or any(only.search(text) for text in op.location)
 
 
+@dataclass(eq=False)
+class Limit:
+    """How many firings may still take effect; func: what the last `rewrite` gave."""
+
+    left: int
+    func: Func | None = None
+
+
+_LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited(firings: int):
+    """Inside the block only so many firings take effect, counted over all rewrites in it.
+
+    Matches after them are not tried. Gives the `Limit`, in which they are counted down.
+    """
+    token = _LIMIT.set(limit := Limit(firings))
+    try:
+        yield limit
+    finally:
+        _LIMIT.reset(token)
+
+
 def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     """Declare a rule: `@rule(pattern)` over a function whose parameters the pattern binds."""
     if not patterns or not all(isinstance(p, Pattern) and p.kinds for p in patterns):
@@ -102,12 +133,14 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
 
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
-    index = _by_kind(rules)
+    index, limit = _by_kind(rules), _LIMIT.get()
     for _ in range(SWEEPS):
-        sweep = _Sweep(index, dict(func.uses))
+        sweep = _Sweep(index, dict(func.uses), limit)
         func, fired = sweep.run(func)
         timing.count("sweeps")
         if not fired:
+            if limit is not None:
+                limit.func = func
             return func
     raise QirError(f"rules still fire after {SWEEPS} sweeps over @{func.name}: "
                    f"{', '.join(sorted(fired))}", help="two of them undo each other")  # fmt: skip
@@ -146,8 +179,8 @@ def _clocked(each: Rule) -> tuple[Callable, Callable]:
 class _Sweep:
     """One walk over a function; holds the use counts, kept exact while nodes come and go."""
 
-    def __init__(self, index, uses: dict[Op, int]):
-        self.index, self.uses = index, uses
+    def __init__(self, index, uses: dict[Op, int], firings: Limit | None):
+        self.index, self.uses, self.firings = index, uses, firings
         self.log, self.links = journal.listener(Firing), journal.listener(Derived)
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
@@ -204,6 +237,8 @@ class _Sweep:
         candidates = self.index.get(node.kind, ())
         if not candidates or not selected(node):
             return None
+        if self.firings is not None and self.firings.left == 0:
+            return None
         for each, pattern, find, build in candidates:
             bound = find(pattern, node, self.uses)
             if bound is None:
@@ -212,12 +247,14 @@ class _Sweep:
             try:
                 built = build(*(bound[name] for name in each.parameters))
             except Declined as declined:
-                self.note(Firing(each.name, node, reason=str(declined)))
+                self.note(Firing(each.name, node, reason=str(declined), source=each))
                 continue
             self.check(each, node, built)
             fresh, dead = self.adopt(each, node, built, matched)
             self.fired.add(each.name)
-            self.note(Firing(each.name, node, None, built, matched, built=fresh, consumed=dead))
+            if self.firings is not None:
+                self.firings.left -= 1
+            self.note(Firing(each.name, node, None, built, matched, each, fresh, dead))
             return built
         return None
 

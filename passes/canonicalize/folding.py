@@ -13,14 +13,18 @@ SMALL = 1024
 def folded(func: Func) -> Func:
     """The function with its constant parts of the lax and nn dialects computed."""
 
+    folds = 0
+
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        nonlocal folds
         node = kept(op, operands)
         if not _is_foldable(node):
             return node
-        count("constants folded")
+        folds += 1
         return derived(_constant(node), *operands)
 
     new = timed("constant folding", transform)(func, change)
+    count("constants folded", folds)
     same = all(a is b for a, b in zip(new.results, func.results, strict=True))
     return func if same else new
 

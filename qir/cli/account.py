@@ -66,8 +66,8 @@ def statistics_lines(root: Row) -> list[str]:
 
 
 def _apart(row: Row) -> tuple[list[Row], list[Row]]:
-    """The rows inside a row, and those of rules that matched nowhere."""
-    rows = list(row.rows.values())
+    """The rows inside a row, listeners last, and those of rules that matched nowhere."""
+    rows = sorted(row.rows.values(), key=lambda each: each.name == "listeners")
     idle = [each for each in rows if each.kind == "rule" and not each.counts]
     return [each for each in rows if each not in idle], idle
 

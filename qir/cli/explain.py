@@ -17,8 +17,8 @@ MOST = 10
 @click.option("--at", metavar="REGEX",
               help="All values whose layer, file:line or name matches.")  # fmt: skip
 @click.option("--after", metavar="PASS|N",
-              help="Values of the graph after a pass (the last of that name) or after N steps; 0 is "
-                   "the graph that goes in. The last graph by default.")  # fmt: skip
+              help="Values of the graph after PASS (its last run) or after N steps; 0 is the graph "
+                   "that goes in. By default of the last graph.")  # fmt: skip
 @click.option("--function", metavar="NAME", help="The function the values belong to, else main.")
 def explain(model, calibration, inputs, pipeline, param, target, values, at, after,
             function) -> None:  # fmt: skip

@@ -29,6 +29,24 @@ class Wishes:
     locations: bool = False
     verify_diagnostics: bool = False
     calibration: str | None = None
+    drift: str | None = None
+    drift_budget: tuple[str, ...] = ()
+    steps: int | None = None
+    firings: int | None = None
+
+
+def drift_options(command):
+    """The options of every command that measures what its passes do to the results."""
+    for option in reversed((
+        click.option("--drift", metavar="FILE.npz|random[:N]",
+                     help="Print the error that each pass adds to the results on these samples."),
+        click.option("--drift-budget", multiple=True, metavar="TEXT",
+                     help="Fail where the error is beyond it: snr=20 (dB at least), max=0.1 (at "
+                          "most), \"snr=20, result=logits\"; fold_bn(snr=90) is for what a pass "
+                          "adds by itself, any(snr=30) for each pass."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.command("opt")
@@ -50,6 +68,11 @@ class Wishes:
               help="Compare errors with what // expected-error {{...}} announces.")  # fmt: skip
 @click.option("--calibration", metavar="FILE.npz|random[:N]",
               help="Samples by input name along the first axis, or N random ones.")  # fmt: skip
+@drift_options
+@click.option("--steps", type=click.IntRange(1), metavar="N",
+              help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
+@click.option("--firings", type=click.IntRange(0), metavar="N",
+              help="Of the last step take only the first N firings of rules.")  # fmt: skip
 def opt(file, output, split_input_file, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
@@ -113,24 +136,48 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     from ..timing import span
 
     with span("load"):
+        from ..partial import run_part
         from ..pipeline import compose, run_module
         from ..registry import load_dialects
         from ..rewrite import recorded
         from ..text import read_module
+        from .drift import command_words, drift_listener
         from .watch import check_names, watcher
 
         load_dialects()
     with span("parse"):
         module = read_module(text, file, first_line, lines)
-    resources = at_hand(module, wishes.calibration, run or quickest_run, note)
+    run = run or quickest_run
+    resources = at_hand(module, wishes.calibration, run, note)
     pipeline, origin = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
     with span("compose"):
         steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
+    model = "MODEL.qir" if file == "<stdin>" else file
+    words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
+    measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
+    part = part_wanted(wishes, steps)
     with recorded() if wishes.explain else nullcontext([]) as log:
-        return run_module(steps, module, resources, watcher(wishes, log, note))
+        listen = watcher(wishes, log, note, measure)
+        if part is None:
+            return run_module(steps, module, resources, listen)
+        return run_part(steps, module, part, resources, listen)
+
+
+def part_wanted(wishes: Wishes, steps):
+    """How far the pipeline is to run, None for all of it."""
+    from ..errors import QirError
+    from ..partial import Part
+    from ..pipeline import flat, has_fixpoint
+
+    if wishes.steps is None and wishes.firings is None:
+        return None
+    if wishes.steps is None and has_fixpoint(steps):
+        raise QirError("--firings needs --steps: of a fixpoint no step is the last one beforehand",
+                       help="--drift random counts the steps")  # fmt: skip
+    return Part(wishes.steps or len(flat(steps)), wishes.firings)
 
 
 def graph_text(module, wishes: Wishes) -> str:

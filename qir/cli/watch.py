@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from ..errors import QirError, suggestion
 from ..ir import Op, place_of
-from ..pipeline import Done, Steps, flat
+from ..pipeline import Done, Listener, Steps, flat
 from ..rewrite import Firing
 from ..text import print_func
 from ..timing import span
@@ -19,8 +19,8 @@ SHOWN = 3
 """How many places of one rule are named; for the others there is their number."""
 
 
-def watcher(wishes, log: list[Firing], note: Note) -> Callable[[Done], None]:
-    """The listener that does what the wishes say."""
+def watcher(wishes, log: list[Firing], note: Note, then: Listener | None = None) -> Listener:
+    """The listener that does what the wishes say; then: a listener told after it."""
     told = 0
 
     def listen(done: Done) -> None:
@@ -35,6 +35,8 @@ def watcher(wishes, log: list[Firing], note: Note) -> Callable[[Done], None]:
         if wishes.print_after_all or name in wishes.print_after:
             note(f"// after {done.step}")
             note(print_func(done.after, wishes.locations))
+        if then is not None:
+            then(done)
 
     return listen
 

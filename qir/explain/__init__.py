@@ -1,4 +1,4 @@
-"""Explanations: where the type and the scale of a value come from, told from what passes decided."""
+"""Explanations: where the type and scale of a value come from, told from what passes decided."""
 
 from .history import Follower, History, followed
 from .story import story

@@ -19,7 +19,6 @@ def grid_lines(chosen: GridsChosen, node: Op) -> Iterator[str]:
         yield f"{element_text(element)}, which {node.kind} prescribes for its results"
         yield from _shared(chosen, node)
         return
-    own = chosen.ranges[node]
     yield f"{element_text(element)}, {_decided(chosen, node)}"
     if node in chosen.parts:
         yield f"{node.kind} takes one grid for what it reads and makes:"

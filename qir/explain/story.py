@@ -85,7 +85,8 @@ def _steps(history: History, lineage: dict[Op, None]) -> list[str]:
 
     def line(entry) -> str:
         (step, text), times = entry
-        return f"{history.names[step]:<{width}}  {text}" + ("" if times == 1 else f" ({times} times)")
+        again = "" if times == 1 else f" ({times} times)"
+        return f"{history.names[step]:<{width}}  {text}{again}"
 
     return [line(entry) for entry in did.items()]
 

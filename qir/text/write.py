@@ -32,7 +32,7 @@ def print_module(module: Module, locations: bool = False) -> str:
 
 
 def value_names(func: Func) -> dict[Op, str]:
-    """The name of every value as `print_func` has it: `%x` of a parameter, `%0` and on of others."""
+    """The name of every value as `print_func` has it: `%x` for a parameter, `%0` and on."""
     names, number = {p: f"%{p.attributes['name']}" for p in func.parameters}, 0
     taken = set(names.values())
     for op in func.ops:
