@@ -1,19 +1,21 @@
 """Why a node of a graph has its grid, told from what `propagate_types` wrote down."""
 
-from collections.abc import Hashable, Iterator
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
 
-from ..decisions import GridsChosen, Range
+from ..decisions import GridChanged, GridsChosen, Range
 from ..ir import Op
 from ..labelling import cost
 from ..types import Element
-from .words import about, element_text, listed, range_text, several
+from .words import about, again, element_text, listed, range_text, several
 
 SHOWN = 8
 """How many sharers of a grid are listed; of others there is their number."""
 
 
-def grid_lines(chosen: GridsChosen, node: Op) -> Iterator[str]:
+def grid_lines(chosen: GridsChosen, node: Op, changes: Iterable[GridChanged]) -> Iterator[str]:
     """The grid of a node, the constraint that decided, and what else it might have been."""
+    changed = {each.value: element_text(each.own) for each in changes if each.reader is node}
     element = chosen.elements[node]
     if node in chosen.fixed:
         yield f"{element_text(element)}, which {node.kind} prescribes for its results"
@@ -22,10 +24,12 @@ def grid_lines(chosen: GridsChosen, node: Op) -> Iterator[str]:
     yield f"{element_text(element)}, {_decided(chosen, node)}"
     if node in chosen.parts:
         yield f"{node.kind} takes one grid for what it reads and makes:"
-        yield from (f"  {range_text(span)} of {about(op)}" for op, span in chosen.parts[node])
+        for op, span in chosen.parts[node]:
+            was = f", requantized from {changed[op]}" if op in changed else ""
+            yield f"  {range_text(span)} of {about(op)}{was}"
     yield from _shared(chosen, node)
     if len(chosen.verdicts[node]) > 1:
-        yield "at choice were, by their range:"
+        yield "to choose from were, by range:"
         yield from (f"  {_verdict(chosen, node, label)}" for label in chosen.verdicts[node])
 
 
@@ -83,12 +87,15 @@ def _shared(chosen: GridsChosen, node: Op) -> Iterator[str]:
             return f"{text}, observed as '{other.attributes['name']}'"
         return f"{text}, which takes one grid for what it reads and makes"
 
-    yield from (f"  {text}" for text in listed(group, line, SHOWN))
+    lines = Counter(map(line, group))
+    yield from (f"  {text}" for text in listed(list(lines.items()), again, SHOWN))
 
 
 def _verdict(chosen: GridsChosen, node: Op, label: Hashable) -> str:
     """Whether a node took a label, why it may not carry it, or what taking it would have cost."""
     span = range_text(chosen.spans[label])
+    if isinstance(label, Element):
+        span = f"{span} of the prescribed {element_text(label)}"
     why_not = chosen.verdicts[node][label]
     if chosen.labels[node] == label:
         return f"{span} was taken"

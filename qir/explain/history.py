@@ -49,12 +49,21 @@ class History:
 
     def lineage(self, op: Op) -> dict[Op, None]:
         """The op and all that it was made from, nearest first."""
-        links = self.links
-        return _reached(op, lambda each: (o for link in links.get(each, ()) for o in link.olds))
+
+        def olds(each: Op) -> Iterator[Op]:
+            yield from (old for link in self.links.get(each, ()) for old in link.olds)
+            yield from each.operands if each.kind == "item" else ()
+
+        return _reached(op, olds)
 
     def offspring(self, op: Op) -> dict[Op, None]:
         """The op and all that was made from it."""
-        return _reached(op, lambda each: self.heirs.get(each, ()))
+
+        def heirs(each: Op) -> Iterator[Op]:
+            yield from self.heirs.get(each, ())
+            yield from (each.items or {}).values()
+
+        return _reached(op, heirs)
 
     def made_by(self, lineage: Iterable[Op]) -> list[Link]:
         """The links between the ops of a lineage, in order."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ..decisions import RangeFound
+from ..ir import Op
 from ..observers import Statistics
 from .words import number_text, range_text, several
 
@@ -18,6 +19,12 @@ def range_lines(found: RangeFound) -> Iterator[str]:
     outside = clipped(stats, found.lo, found.hi)
     lost = f"{_part(outside, stats)} are clipped" if outside else "none are clipped"
     yield f"{method} gives {range_text((found.lo, found.hi))}, {lost}"
+
+
+def given_line(stats: Op) -> str:
+    """The range that stood in the graph which went in."""
+    span = range_text((stats.attributes["lo"], stats.attributes["hi"]))
+    return f"the graph that went in gives '{stats.attributes['name']}' the range {span}"
 
 
 def clipped(stats: Statistics, lo: float, hi: float) -> int:

@@ -1,5 +1,6 @@
 """What there is to say of a value: what it is, what it came from, and why it has its grid."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound
@@ -11,8 +12,8 @@ from ..types import Type
 from .constants import constant_lines
 from .grids import grid_lines
 from .history import History, Link
-from .ranges import range_lines
-from .words import about, element_text, indented, listed
+from .ranges import given_line, range_lines
+from .words import about, again, element_text, indented, listed
 
 SHOWN = 12
 """How many ops of the input, rules and readers are listed; of others there is their number."""
@@ -44,7 +45,7 @@ def _sections(history: History, stage: int, op: Op, print_op: PrintOp) -> Iterat
     if op.is_const:
         placed = _placed(history, op, lineage)
         yield from (("grid", list(constant_lines(each))) for each in placed)
-        if placed:
+        if placed or op.type.grid is None:
             return
     if _is_float(op):
         yield from _float_sections(history, func, op, lineage, print_op)
@@ -76,19 +77,14 @@ def _origins(history: History, op: Op, lineage: dict[Op, None]) -> list[str]:
 
 def _steps(history: History, lineage: dict[Op, None]) -> list[str]:
     """What rules and passes did to it, in order; what they did several times is one line."""
-    did: dict[tuple[int, str], int] = {}
+    did = Counter()
     for link in history.made_by(lineage):
         text = _did(link)
         if text is not None:
-            did[link.step, text] = did.get((link.step, text), 0) + 1
+            did[link.step, text] += 1
     width = max((len(history.names[step]) for step, _ in did), default=0)
-
-    def line(entry) -> str:
-        (step, text), times = entry
-        again = "" if times == 1 else f" ({times} times)"
-        return f"{history.names[step]:<{width}}  {text}{again}"
-
-    return [line(entry) for entry in did.items()]
+    return [f"{history.names[step]:<{width}}  {again((text, times))}"
+            for (step, text), times in did.items()]  # fmt: skip
 
 
 def _did(link: Link) -> str | None:
@@ -135,20 +131,32 @@ def _float_sections(history: History, func: Func, op: Op, lineage,
 
 def _grid_sections(history: History, op: Op, lineage: dict[Op, None]) -> Iterator[Section]:
     """The ranges and grids of a value, and where they change."""
+    first = set(history.stages[0].ops)
     for found in history.decisions(RangeFound):
         if found.observer in lineage:
             yield "range", list(range_lines(found))
+    given = [each for each in lineage if each.kind == "quant.stats" and each in first]
+    yield "range", [given_line(each) for each in given]
     changes = [each for each in history.decisions(GridChanged) if each.value in lineage]
+    yield "grid", _unchosen(history, op, lineage)
     for chosen in history.decisions(GridsChosen):
         for node in _nodes(chosen, op, lineage):
-            yield "grid", list(grid_lines(chosen, node))
+            yield "grid", list(grid_lines(chosen, node, history.decisions(GridChanged)))
         for each in changes:
             if each.cast in lineage:
                 why = f"{element_text(each.own)} to {element_text(each.wanted)}"
                 yield "change of grid", [f"from {why}, which {about(each.reader)} reads"]
-                yield "grid there", list(grid_lines(chosen, each.reader))
+                yield "grid there", list(grid_lines(chosen, each.reader, changes))
     elsewhere = [each for each in changes if each.cast not in lineage and not op.is_const]
     yield "read on another grid by", [_change(history, each) for each in elsewhere]
+
+
+def _unchosen(history: History, op: Op, lineage: dict[Op, None]) -> list[str]:
+    """What is said of a grid that no pass on the way chose."""
+    given = isinstance(op.type, Type) and op.type.grid is not None
+    if not given or any(_nodes(each, op, lineage) for each in history.decisions(GridsChosen)):
+        return []
+    return ["it came with the graph that went in, or with a constant: no pass here chose it"]
 
 
 def _nodes(chosen: GridsChosen, op: Op, lineage: dict[Op, None]) -> list[Op]:
@@ -163,5 +171,5 @@ def _change(history: History, change: GridChanged) -> str:
     """A reader that wanted another grid, and what gives it that grid in the last graph."""
     last, offspring = history.stages[-1], history.offspring(change.cast)
     made = next((each for each in last.ops if each in offspring), None)
-    by = "" if made is None else f", made by {op_printer(last)(made)}"
+    by = "" if made is None else f", made by {value_names(last)[made]} = {made.kind}"
     return f"{about(change.reader)}: {element_text(change.wanted)}{by}"

@@ -36,6 +36,12 @@ def listed(things: Sequence, line: Callable[[object], str], most: int) -> Iterat
         yield f"and {len(things) - most:,} more"
 
 
+def again(entry: tuple[str, int]) -> str:
+    """A text that stands there so many times."""
+    text, times = entry
+    return text if times == 1 else f"{text} ({times} times)"
+
+
 def number_text(number: float) -> str:
     """A number in four digits."""
     return f"{number:.4g}"
