@@ -230,6 +230,15 @@ def test_from_a_function_to_numbers(call, model, tmp_path):
     assert np.abs(result - expected).max() < 0.05 * expected.max()
 
 
+def test_quantize_tells_its_seconds(call, model):
+    code, out, err = call("quantize", "model.py:model", "--calibration", "data.npz", "--timing")
+    assert code == 0 and out.startswith("@main: ")
+    rows = [row[2] for line in err.splitlines()
+            if (row := re.fullmatch(r"//( +\d+\.\d{4} +\d+\.\d %| {19})(  .*)", line))]  # fmt: skip
+    assert len(rows) == err.count("\n") - 1 and rows[0] == "  trace" and rows[-1] == "  total"
+    assert {"  calibrate", "    values observed: 2", "  legalize"} < set(rows)
+
+
 def test_a_saved_float_graph_is_quantized_too(call, model):
     import qir
 

@@ -439,9 +439,9 @@ def test_every_value_has_a_descent_and_following_changes_nothing(model):
     assert str(final) == str(qir.quantize(module, None, data).final.main)
     history = follower.history(module.main)
     assert history.stages[-1] is final
-    first = set(module.main.ops)
-    lost = [op for stage in history.stages for op in stage.ops
-            if op.kind != "quant.dequantize" and not first & history.lineage(op).keys()]  # fmt: skip
+    first, ops = set(module.main.ops), [op for stage in history.stages for op in stage.ops]
+    lost = [op for op in ops if not first & history.lineage(op).keys()
+            and op.kind != "quant.dequantize"]  # fmt: skip
     assert not lost
     printed = op_printer(final)
     stories = {op: story(history, len(history.stages) - 1, op, printed) for op in final.ops}

@@ -75,7 +75,7 @@ def _lines(who: str, firings: list[Firing]) -> Iterator[str]:
     for place, number in list(places.items())[:SHOWN]:
         yield f"  at {place}" + ("" if number == 1 else f" ({number} times)")
     if len(places) > SHOWN:
-        yield f"  and at {len(places) - SHOWN} more places"
+        yield f"  and at {len(places) - SHOWN} other{'s' * (len(places) > SHOWN + 1)}"
 
 
 def _place(op: Op) -> str:
