@@ -33,6 +33,16 @@ def recorded(*kinds: type) -> Iterator[list]:
                 outer[type(entry)].append(entry)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Inside the block nobody around it listens: for what is tried and not done."""
+    token = _LISTENERS.set({})
+    try:
+        yield
+    finally:
+        _LISTENERS.reset(token)
+
+
 def listener(kind: type) -> list | None:
     """The list that entries of a kind go to, None where nobody listens."""
     return _LISTENERS.get().get(kind)

@@ -56,7 +56,12 @@ def test_entries_go_to_those_who_want_them_and_to_the_blocks_around():
         with journal.recorded(Said, Done) as inner:
             journal.note(Said, "a")
             journal.note(Done)
+        with journal.unheard():
+            journal.note(Said, "tried")
+            with journal.recorded(Said) as alone:
+                journal.note(Said, "alone")
         journal.note(Said, "b")
+    assert alone == [Said("alone")]
     assert inner == [Said("a"), Done()]
     assert outer == [Said("a"), Said("b")]
     assert journal.listener(Said) is None
