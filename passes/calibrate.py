@@ -117,7 +117,7 @@ def _loaded(path: str, observed: dict[str, Op]) -> dict[str, Statistics]:
     if unused:
         shown = ", ".join(f"'{name}'" for name in unused[:8])
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
-        warnings.warn(f"{path}: nobody observes {shown}{more}", stacklevel=2)
+        warnings.warn(QirWarning(f"nobody observes {shown}{more}", at=path), stacklevel=2)
     return {name: found[name] for name in observed}
 
 

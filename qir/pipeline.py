@@ -43,6 +43,13 @@ class Block:
     steps: tuple["Step | Block", ...]
     match: str | None = None
 
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = [str(step) for step in self.steps]
+        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        return f"{self.name}({', '.join(inside)})"
+
 
 Steps = tuple[Step | Block, ...]
 

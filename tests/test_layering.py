@@ -28,8 +28,8 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("decisions", "forms", "graph_pass", "target", "registry", "pipeline", "partial"),
-    *("drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
+    *("decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
+    *("partial", "drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""

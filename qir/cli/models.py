@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
 from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
@@ -51,9 +52,10 @@ def model_options(command):
 @model_options
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
+@depfile_option
 @click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
-def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
-             drift_budget, timing) -> None:  # fmt: skip
+def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
+             depfile, timing) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
     from ..timing import span
     from .account import accounted
@@ -71,11 +73,14 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
 
     check_folder(output)
+    check_depfile(depfile, output)
     with accounted(timing, False, partial(click.echo, err=True)):
         _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
         if output:
             with span("write"):
                 quantized.save(output)
+        if depfile:
+            write_depfile(depfile, output)
         with span("report"):
             click.echo(quantized.report())
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
+from .messages import tell
+
 CASE = "// -----"
 
 
@@ -73,7 +76,8 @@ def drift_options(command):
               help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
 @click.option("--firings", type=click.IntRange(0), metavar="N",
               help="Of the last step take only the first N firings of rules.")  # fmt: skip
-def opt(file, output, split_input_file, **wishes) -> int:
+@depfile_option
+def opt(file, output, split_input_file, depfile, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
@@ -81,6 +85,7 @@ def opt(file, output, split_input_file, **wishes) -> int:
     from .account import accounted
 
     check_folder(output)
+    check_depfile(depfile, output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
@@ -89,7 +94,9 @@ def opt(file, output, split_input_file, **wishes) -> int:
         raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
     with accounted(wanted.timing, wanted.pass_statistics, note):
         if output:
-            write(optimize(text, name, 1, wanted, note), output)
+            write(optimize(text, name, 1, wanted, note, signed=True), output)
+            if depfile:
+                write_depfile(depfile, output)
             return 0
         cases = split_cases(text) if split_input_file else [(1, text)]
         return print_cases(cases, name, wanted, note)
@@ -101,7 +108,7 @@ def print_cases(cases: list[tuple[int, str]], name: str, wanted: Wishes, note) -
     for number, (line, part) in enumerate(cases):
         module, wrong = attempt(part, name, line, wanted, note)
         for error in wrong:
-            note(str(error))
+            tell(error)
         failures += bool(wrong)
         printed = "" if module is None else graph_text(module, wanted)
         click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
@@ -126,16 +133,19 @@ def attempt(text: str, file: str, first_line: int, wishes: Wishes, note, run=Non
         return None, [error]
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False):
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False,
+             signed=False):  # fmt: skip
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
     file, first_line: where the text stands, for messages and for the weights beside it. run: the
     evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
-    location get the line they stand at.
+    location get the line they stand at. signed: the module says in a header what made it.
     """
     from ..timing import span
 
     with span("load"):
+        from ..ir import Module
+        from ..origin import origin, ranges_in
         from ..partial import run_part
         from ..pipeline import compose, run_module
         from ..registry import load_dialects
@@ -149,21 +159,32 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
         module = read_module(text, file, first_line, lines)
     run = run or quickest_run
     resources = at_hand(module, wishes.calibration, run, note)
-    pipeline, origin = pipeline_text(wishes.pipeline)
+    pipeline, place = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
     with span("compose"):
-        steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+        steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
     model = "MODEL.qir" if file == "<stdin>" else file
     words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
     measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
-    part = part_wanted(wishes, steps)
+    part, ranges = part_wanted(wishes, steps), []
+
+    def then(done) -> None:
+        ranges.extend(ranges_in(done))
+        if measure is not None:
+            measure(done)
+
     with recorded() if wishes.explain else nullcontext([]) as log:
-        listen = watcher(wishes, log, note, measure)
+        listen = watcher(wishes, log, note, then)
         if part is None:
-            return run_module(steps, module, resources, listen)
-        return run_part(steps, module, part, resources, listen)
+            made = run_module(steps, module, resources, listen)
+        else:
+            made = run_part(steps, module, part, resources, listen)
+    if signed and part is None:
+        with span("sign"):
+            made = Module(made.funcs, {"origin": origin(module, steps, ranges)})
+    return made
 
 
 def part_wanted(wishes: Wishes, steps):
