@@ -26,7 +26,8 @@ def explain(model, calibration, inputs, pipeline, param, target, values, at, aft
 
     A %VALUE is named as the graph is printed; without one the graph is printed. Which rules made
     it, which observer and statistic gave its range, who shares its grid and who wanted another
-    one, where a requantize came from, why it stays in float.
+    one, where a requantize came from, why it stays in float. What `qir quantize -o` writes is the
+    graph before legalize, that of --after cse.
     """
     from ..text import print_func
 
