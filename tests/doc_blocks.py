@@ -69,7 +69,7 @@ def fresh_environment(folder: Path) -> dict[str, str]:
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
     path = f"{bin}{os.pathsep}{os.environ['PATH']}"
     return {**variables, "PATH": path, "VIRTUAL_ENV": str(folder), "PYTHONUNBUFFERED": "1",
-            "COLUMNS": "100", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # fmt: skip
+            "COLUMNS": "100", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # fmt: skip
 
 
 def failures(page: Path, folder: Path) -> list[str]:
