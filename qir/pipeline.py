@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from . import registry
+from . import registry, timing
 from .errors import Declined, Place, QirError, suggestion
 from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
+from .plugins import with_left_out
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -41,6 +42,13 @@ class Block:
     name: str
     steps: tuple["Step | Block", ...]
     match: str | None = None
+
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = [str(step) for step in self.steps]
+        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        return f"{self.name}({', '.join(inside)})"
 
 
 Steps = tuple[Step | Block, ...]
@@ -99,15 +107,15 @@ class _Composer:
         if call.repeated:
             self.fail(f"'{call.repeated}' is given twice",
                       call.keyword_offsets[call.repeated], len(call.repeated))  # fmt: skip
-        if call.name in ("fixpoint", "only"):
+        if call.name in registry.COMBINATORS:
             return (self.block(call),)
         if call.name in registry.passes():
             return (self.pass_step(call),)
         if call.name in registry.pipelines():
             return self.pipeline_steps(call)
-        known = [*registry.passes(), *registry.pipelines(), "fixpoint", "only"]
+        known = [*registry.passes(), *registry.pipelines(), *registry.COMBINATORS]
         return self.fail(f"unknown pass or pipeline '{call.name}'", call.offset, len(call.name),
-                         suggestion(call.name, known))  # fmt: skip
+                         with_left_out(suggestion(call.name, known)))  # fmt: skip
 
     def block(self, call: CallText) -> Block:
         inner = []
@@ -169,6 +177,13 @@ def _bare(word) -> CallText:
     return CallText(str(word), (), {}, getattr(word, "start_pos", 0))
 
 
+def title(step: Step | Block) -> str:
+    """What a step is called in reports: the pass without its options, or the combinator."""
+    if isinstance(step, Step):
+        return step.action.name
+    return f'only(match="{step.match}")' if step.name == "only" else step.name
+
+
 def flat(steps: Steps) -> list[Step]:
     """The passes of a pipeline in order, combinators opened."""
     return [
@@ -176,6 +191,12 @@ def flat(steps: Steps) -> list[Step]:
         for step in steps
         for inner in ([step] if isinstance(step, Step) else flat(step.steps))
     ]
+
+
+def has_fixpoint(steps: Steps) -> bool:
+    """Whether some steps run as often as they change something."""
+    blocks = [step for step in steps if isinstance(step, Block)]
+    return any(block.name == "fixpoint" or has_fixpoint(block.steps) for block in blocks)
 
 
 def check_arrows(steps: Steps, form: str | None = None) -> str | None:
@@ -194,7 +215,7 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
                 registry.targets()  # a target declares its form when it is loaded
             if form not in FORMS and "{" in step.action.after:
                 raise QirError(f"{step.action.name}: unknown target '{form}'", at=step.place,
-                               help=suggestion(form, registry.targets()))  # fmt: skip
+                               help=with_left_out(suggestion(form, registry.targets())))
             if form not in FORMS:
                 raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
                                at=step.place, help=suggestion(form, FORMS))  # fmt: skip
@@ -253,8 +274,9 @@ Listener = Callable[[Done], None]
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
-    for step in steps:
-        func = _run_one(step, func, resources or {}, listen, verify)
+    for number, step in enumerate(steps):
+        row = title(step), "step", (number, title(step))
+        func = _run_one(step, func, resources or {}, listen, verify, row)
     return func
 
 
@@ -266,22 +288,33 @@ def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | N
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
 
 
-def _run_one(step: Step | Block, func: Func, resources, listen, verify) -> Func:
+def _run_one(step: Step | Block, func: Func, resources, listen, verify, row) -> Func:
     if isinstance(step, Step):
-        return _run_pass(step, func, resources, listen, verify)
+        with timing.span(*row):
+            after = _run_pass(step, func, resources, verify)
+        if listen is not None:
+            with timing.span("listeners"):
+                listen(Done(step, func, after))
+        return after
+    with timing.span(*row):
+        return _run_block(step, func, resources, listen, verify)
+
+
+def _run_block(step: Block, func: Func, resources, listen, verify) -> Func:
     if step.name == "only":
         with restricted(step.match):
             return run_steps(step.steps, func, resources, listen, verify)
     for _ in range(ROUNDS):
         before = func
         func = run_steps(step.steps, func, resources, listen, verify)
+        timing.count("rounds")
         if func is before:
             return func
     names = ", ".join(s.action.name for s in flat(step.steps))
     raise QirError(f"fixpoint({names}) still changes @{func.name} after {ROUNDS} rounds")
 
 
-def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
+def _run_pass(step: Step, func: Func, resources, verify) -> Func:
     action = step.action
     handed = {name: resources[name] for name in action.resources if name in resources}
     missing = [n for n in action.needs(step.options) if n not in handed]
@@ -292,7 +325,6 @@ def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
     with nullcontext() if "samples" in action.resources else paused():
         after = action(func, **step.options, **handed)
     if verify and action.after != "any":
-        check_form(after, action.form_after(action.before, step.options), action.name)
-    if listen is not None:
-        listen(Done(step, func, after))
+        with timing.span("check of the form"):
+            check_form(after, action.form_after(action.before, step.options), action.name)
     return after

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from . import journal, timing
 from .errors import Declined, QirError
-from .ir import Func, Op, kept, place_of
+from .ir import Derived, Func, Op, kept, place_of
 from .pattern import Pattern, bound_names, match
 
 SWEEPS = 50
@@ -34,38 +35,41 @@ class Rule:
     def doc(self) -> str:
         return inspect.cleandoc(self.build.__doc__ or "")
 
+    @property
+    def place(self) -> str:
+        """Where the rule is declared: file:line."""
+        code = inspect.unwrap(self.build).__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
     def __call__(self, *args, **kwargs):
         return self.build(*args, **kwargs)
 
 
 @dataclass(frozen=True)
 class Firing:
-    """One attempt of a rule at a node that its pattern matched; reason is why it declined."""
+    """One attempt of a rule at a node that its pattern matched; reason is why it declined.
+
+    matched: the nodes that the pattern stands for, root first, known where it fired, as are built,
+    what the rule made, and consumed, what nobody reads any more. source: the rule itself.
+    """
 
     rule: str
     op: Op
     reason: str | None = None
     replacement: Op | None = None
+    matched: tuple[Op, ...] = ()
+    source: Rule | None = None
+    built: tuple[Op, ...] = ()
+    consumed: tuple[Op, ...] = ()
 
     @property
     def fired(self) -> bool:
         return self.reason is None
 
 
-_LOG: ContextVar[list | None] = ContextVar("firings", default=None)
-
-
-@contextmanager
 def recorded():
     """Collect the firings and refusals of every rewrite inside the block into the list it gives."""
-    log: list[Firing] = []
-    outer, token = _LOG.get(), _LOG.set(log)
-    try:
-        yield log
-    finally:
-        _LOG.reset(token)
-        if outer is not None:
-            outer.extend(log)
+    return journal.recorded(Firing)
 
 
 _ONLY: ContextVar[re.Pattern | None] = ContextVar("only", default=None)
@@ -87,6 +91,30 @@ def selected(op: Op) -> bool:
     return only is None or any(only.search(text) for text in op.location)
 
 
+@dataclass(eq=False)
+class Limit:
+    """How many firings may still take effect; func: what the last `rewrite` gave."""
+
+    left: int
+    func: Func | None = None
+
+
+_LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited(firings: int):
+    """Inside the block only so many firings take effect, counted over all rewrites in it.
+
+    Matches after them are not tried. Gives the `Limit`, in which they are counted down.
+    """
+    token = _LIMIT.set(limit := Limit(firings))
+    try:
+        yield limit
+    finally:
+        _LIMIT.reset(token)
+
+
 def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     """Declare a rule: `@rule(pattern)` over a function whose parameters the pattern binds."""
     if not patterns or not all(isinstance(p, Pattern) and p.kinds for p in patterns):
@@ -105,30 +133,55 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
 
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
-    index = _by_kind(rules)
+    index, limit = _by_kind(rules), _LIMIT.get()
     for _ in range(SWEEPS):
-        sweep = _Sweep(index, dict(func.uses), _LOG.get())
+        sweep = _Sweep(index, dict(func.uses), limit)
         func, fired = sweep.run(func)
+        timing.count("sweeps")
         if not fired:
+            if limit is not None:
+                limit.func = func
             return func
     raise QirError(f"rules still fire after {SWEEPS} sweeps over @{func.name}: "
                    f"{', '.join(sorted(fired))}", help="two of them undo each other")  # fmt: skip
 
 
-def _by_kind(rules) -> dict[str, list[tuple[Rule, Pattern]]]:
+def _by_kind(rules) -> dict[str, list[tuple]]:
+    """For each kind of op: rules, their patterns, and what matches and builds, in this order."""
     index: dict[str, list] = {}
     for each in rules:
+        ways = _clocked(each)
         for pattern in each.patterns:
             for kind in pattern.kinds:
-                index.setdefault(kind, []).append((each, pattern))
+                index.setdefault(kind, []).append((each, pattern, *ways))
     return index
+
+
+def _clocked(each: Rule) -> tuple[Callable, Callable]:
+    """What matches and what builds, counted and timed where somebody measures."""
+    around = timing.row_at_work()
+    if around is None:
+        return match, each.build
+    row = around.inner(each.name, "rule")
+
+    def build(*args):
+        try:
+            built = each.build(*args)
+        except Declined:
+            row.counts["declined"] += 1
+            raise
+        row.counts["fired"] += 1
+        return built
+
+    return timing.clocked(match, row), timing.clocked(build, row)
 
 
 class _Sweep:
     """One walk over a function; holds the use counts, kept exact while nodes come and go."""
 
-    def __init__(self, index, uses: dict[Op, int], log: list | None):
-        self.index, self.uses, self.log = index, uses, log
+    def __init__(self, index, uses: dict[Op, int], firings: Limit | None):
+        self.index, self.uses, self.firings = index, uses, firings
+        self.log, self.links = journal.listener(Firing), journal.listener(Derived)
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
@@ -148,6 +201,8 @@ class _Sweep:
         """A rebuilt node inherits the uses of the node it stands for."""
         if node is not op:
             self.uses[node] = self.uses.get(node, 0) + self.uses.pop(op, 0)
+            if self.links is not None:
+                self.links.append(Derived(node, (op,)))
         return node
 
     def settle(self, first: Op) -> Op:
@@ -182,20 +237,24 @@ class _Sweep:
         candidates = self.index.get(node.kind, ())
         if not candidates or not selected(node):
             return None
-        for each, pattern in candidates:
-            bound = match(pattern, node, self.uses)
+        if self.firings is not None and self.firings.left == 0:
+            return None
+        for each, pattern, find, build in candidates:
+            bound = find(pattern, node, self.uses)
             if bound is None:
                 continue
             matched = bound.pop(None)
             try:
-                built = each.build(*(bound[name] for name in each.parameters))
+                built = build(*(bound[name] for name in each.parameters))
             except Declined as declined:
-                self.note(Firing(each.name, node, reason=str(declined)))
+                self.note(Firing(each.name, node, reason=str(declined), source=each))
                 continue
             self.check(each, node, built)
-            self.adopt(each, node, built, matched)
+            fresh, dead = self.adopt(each, node, built, matched)
             self.fired.add(each.name)
-            self.note(Firing(each.name, node, replacement=built))
+            if self.firings is not None:
+                self.firings.left -= 1
+            self.note(Firing(each.name, node, None, built, matched, each, fresh, dead))
             return built
         return None
 
@@ -224,11 +283,15 @@ class _Sweep:
             names.add(name)
         return sorted(names - {""})
 
-    def adopt(self, each: Rule, node: Op, built: Op, matched: tuple[Op, ...]) -> None:
-        """Count the uses of what was built, forget those of what died, stamp locations."""
+    def adopt(self, each: Rule, node: Op, built: Op, matched: tuple[Op, ...]) -> tuple:
+        """Count the uses of what was built, forget those of what died, stamp locations.
+
+        Gives the new nodes and the dead ones.
+        """
         location = _united(op.location for op in matched)
         generation = self.parent.get(node, ("", node, 0))[2] + 1
-        for op in self.unknown(built):
+        fresh = self.unknown(built)
+        for op in fresh:
             self.uses[op] = 0
             self.fresh.add(op)
             self.parent[op] = (each.name, node, generation)
@@ -237,7 +300,7 @@ class _Sweep:
             for operand in op.operands:
                 self.uses[operand] += 1
         self.uses[built] += self.uses.get(node, 0)
-        self.drop(node)
+        return tuple(fresh), self.drop(node)
 
     def unknown(self, built: Op) -> list[Op]:
         """Nodes never counted before, operands first."""
@@ -252,10 +315,10 @@ class _Sweep:
                 stack.extend((o, False) for o in op.operands)
         return order
 
-    def drop(self, node: Op) -> None:
+    def drop(self, node: Op) -> tuple[Op, ...]:
+        """Forget a node and all that only it has read; gives them, users first."""
         dead = [node]
-        while dead:
-            op = dead.pop()
+        for op in dead:  # grows while it is walked
             self.uses.pop(op, None)
             for operand in op.operands:
                 if operand not in self.uses:
@@ -263,6 +326,7 @@ class _Sweep:
                 self.uses[operand] -= 1
                 if self.uses[operand] == 0 and operand.kind != "parameter":
                     dead.append(operand)
+        return tuple(dead)
 
 
 def _end(became: dict[Op, Op], op: Op) -> Op:

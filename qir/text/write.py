@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,27 @@ def print_module(module: Module, locations: bool = False) -> str:
     """The text of a module, as `print_func` prints each function; without its headers."""
     printer = _Printer(locations)
     return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def value_names(func: Func) -> dict[Op, str]:
+    """The name of every value as `print_func` has it: `%x` for a parameter, `%0` and on."""
+    names, number = {p: f"%{p.attributes['name']}" for p in func.parameters}, 0
+    taken = set(names.values())
+    for op in func.ops:
+        if op in names:
+            continue
+        while f"%{number}" in taken:
+            number += 1
+        names[op] = f"%{number}"
+        number += 1
+    return names
+
+
+def op_printer(func: Func) -> Callable[[Op], str]:
+    """What prints single ops of a function, by the names that they have in its text."""
+    printer = _Printer(locations=False)
+    printer.func(func)
+    return printer.op
 
 
 def header_text(name: str, fields: Mapping[str, object]) -> str:
@@ -60,6 +81,14 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     write_atomically(path, body)
     if old is not None and old != name:
         (path.parent / old).unlink(missing_ok=True)
+
+
+def content_hash(module: Module) -> str:
+    """What a module is, as `sha256:...`: its text and its arrays, without locations and headers."""
+    printer = _Printer(locations=False)
+    found = hashlib.sha256("\n".join(printer.func(func) for func in module.funcs).encode())
+    found.update(weights_bytes(printer.arrays))
+    return f"sha256:{found.hexdigest()}"
 
 
 def load_module(path: str | Path) -> Module:
@@ -103,16 +132,7 @@ class _Printer:
         self.types: dict[tuple, str] = {}
 
     def func(self, func: Func) -> str:
-        self.names, taken = {}, {p.attributes["name"] for p in func.parameters}
-        number = 0
-        for op in func.ops:
-            if op.kind == "parameter":
-                self.names[op] = f"%{op.attributes['name']}"
-                continue
-            while str(number) in taken:
-                number += 1
-            self.names[op] = f"%{number}"
-            number += 1
+        self.names = value_names(func)
         inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
                            for p in func.parameters)  # fmt: skip
         names = [f"{name}: " if name else "" for name in func.result_names]
@@ -126,6 +146,8 @@ class _Printer:
         return "\n".join(lines)
 
     def op(self, op: Op) -> str:
+        if op.kind == "parameter":
+            return f"{self.names[op]}: {self.type(op.type)}"
         inside = [self.names[o] for o in op.operands]
         if op.kind == "const":
             inside.append(f"value={self.constant(op)}")
