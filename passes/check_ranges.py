@@ -8,11 +8,12 @@ results beyond the ends of their grid. `qir.ranges` tells how intervals are prov
 predicted.
 """
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
-from qir.errors import QirError
+from qir.errors import QirError, QirWarning
 from qir.graph_pass import Emit, graph_pass
 from qir.ir import Func, Op, place_of
 from qir.ranges import LIMIT, Range, Register, Span, spans, width
@@ -53,9 +54,8 @@ def check_ranges(
         doubts = [] if span.bias is None else list(_of_bias(span.bias, min(bits, 32)))
         if op not in faulty and span.clipped is not None:
             doubts += _of_clipping(np.asarray(span.clipped), clip_rate)
-        for message, help in doubts:
-            at = f"{place_of(op)}: " if place_of(op) else ""
-            emit(f"{at}warning: {op.kind} : {op.type}: {message}\n  help: {help}")
+        for doubt in doubts:
+            _warn(f"{op.kind} : {op.type}: {doubt}", place_of(op))
     if faulty:
         some = "1 op is" if len(faulty) == 1 else f"{len(faulty)} ops are"
         lines = (line for op, faults in faulty.items() for line in (_named(op), *faults))
@@ -106,25 +106,29 @@ def _beyond(rescale: Rescale, target: Target) -> Iterator[str]:
             yield start.format("shift", wrong, f"{low} to {high}")
 
 
-def _of_bias(bias: Range, bits: int) -> Iterator[tuple[str, str]]:
+def _warn(message: str, at: str | None) -> None:
+    # Without a registry Python tells every warning, also one like another op's.
+    warnings.warn_explicit(QirWarning(message, at=at), QirWarning, __file__, 1)
+
+
+def _of_bias(bias: Range, bits: int) -> Iterator[str]:
     """What looks wrong with a bias, and what to do."""
     help = "a larger scale of its weights makes the stored bias smaller"
     cut = (bias.lo == I32[0]) | (bias.hi == I32[1])
     large = (np.maximum(-bias.lo, bias.hi) > 2 ** (bits - 2)) & ~cut
     if cut.any():
-        yield f"its bias looks cut off at an end of i32{_where(cut)}", help
+        yield f"its bias looks cut off at an end of i32{_where(cut)}; {help}"
     if large.any():
-        yield f"its bias takes more than half of {bits} bits{_where(large)}", help
+        yield f"its bias takes more than half of {bits} bits{_where(large)}; {help}"
 
 
-def _of_clipping(shares: np.ndarray, clip_rate: float) -> Iterator[tuple[str, str]]:
+def _of_clipping(shares: np.ndarray, clip_rate: float) -> Iterator[str]:
     """What looks wrong with the grid of an op's results, and what to do."""
     if shares.mean() <= clip_rate:
         return
     worst = f", most of all in channel {int(shares.argmax())}" if shares.ndim else ""
-    yield (f"{_percent(shares)} of its results are predicted beyond the ends of its grid{worst}",
-           "is the range it was calibrated to that of its values? check_ranges(report=true) shows "
-           "every op")  # fmt: skip
+    yield (f"{_percent(shares)} of its results are predicted beyond the ends of its grid{worst}; "
+           "compare the range it was calibrated to with its values")  # fmt: skip
 
 
 def _where(channels: np.ndarray) -> str:

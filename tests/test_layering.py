@@ -25,10 +25,10 @@ FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
     *("errors", "garbage", "journal", "timing", "tables", "plugins"),
-    *("types", "rounding", "windows", "shapes", "special", "ir", "ranges"),
-    *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable"),
-    *("text", "verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut"),
-    *("labelling", "decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
+    *("types", "rounding", "windows", "shapes", "special", "ir", "ranges", "pattern"),
+    *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
+    *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
+    *("decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
     *("partial", "drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
     *("cli", "testing", "pytest_plugin"),
 ]

@@ -7,18 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qir.dialects import int8, lax, nn
 
-import qir
 from qir import ranges, registry, rounding
-from qir.api import run_pipeline
-from qir.errors import QirError
-from qir.evaluate import each_value, evaluate, evaluate_op
+from qir.evaluate import evaluate_op
 from qir.integer_forms import INTEGER_FORMS, Wanted
-from qir.ir import OPS, Func, Module, const, parameter
+from qir.ir import OPS, Func, const, parameter
 from qir.ranges import LIMIT, Range, as_range, between, normal, spans, width
 from qir.rounding import CONTRACTS, Rescale
-from qir.target import Target
-from qir.testing.sampling import Rejected, check_span, draw_network, outside
-from qir.testing.sampling.checks import draw_normal
+from qir.testing.sampling import Rejected, check_span
 from qir.types import DTYPES, Element, per_tensor, tensor
 
 registry.load_dialects()
@@ -219,6 +214,21 @@ def test_a_width_has_a_bit_for_the_sign():
     assert width(between(0, 2**31)) == 33
 
 
+def test_an_op_declares_its_ranges_once():
+    with pytest.raises(TypeError, match="int8.dense declares twice what its integers span"):
+        OPS["int8.dense"].spans(lambda op, x: x)
+
+
+def test_ranges_of_inputs_can_be_given():
+    x = quantized("x", 2, 3)
+    func = Func("main", (x,), (x,))
+    assert isinstance(spans(func)[x].result, Range)
+    assert spans(func, {x: between(1, 2)})[x].result.ends == (1, 2)
+    assert spans(func)[x].result.ends == (-128, 127)
+    real = parameter("y", tensor("f32", (2,)))
+    assert spans(Func("main", (real,), (real,)))[real].result is None
+
+
 # Rescales.
 
 
@@ -360,99 +370,3 @@ def test_the_predicted_share_is_about_that_of_independent_inputs(narrower):
     values = np.clip(rng.normal(0, 42, x.shape), -128, 127).astype(np.int64)
     beyond = np.abs((values @ w.astype(np.int64)) * scale) > 127.5
     assert span_of(op).clipped.mean() == pytest.approx(beyond.mean(), abs=0.03)
-
-
-# Whole graphs.
-
-
-def lowered(seed: int) -> tuple[Func, Func, np.random.Generator]:
-    """A random network in integers, before and after it is legalized."""
-    rng = np.random.default_rng([9, seed])
-    func = draw_network(rng)
-    samples = [draw_normal(rng, func) for _ in range(4)]
-    kept = []
-    after = run_pipeline(Module((func,)), "ptq_int8", samples, run=evaluate,
-                         listen=lambda done: kept.append(done.before))  # fmt: skip
-    return kept[-1], after.main, rng
-
-
-def sums(func: Func) -> list[tuple[int, int]]:
-    """The ends of all accumulators."""
-    return sorted(each.range.ends for span in spans(func).values() for each in span.accumulators)
-
-
-@pytest.mark.parametrize("seed", range(25))
-def test_networks_pass_and_keep_to_their_ranges_before_and_after_legalization(seed):
-    before, after, rng = lowered(seed)
-    assert sums(before) == sums(after)
-    inputs = [np.clip(8 * x, -1e3, 1e3) for x in draw_normal(rng, before)]
-    for func in (before, after):
-        assert run_pipeline(func, "check_ranges", emit=[].append).main.results == func.results
-        complaint = outside(spans(func), dict(each_value(func, inputs)))
-        assert complaint is None, complaint
-
-
-def test_the_digits_network_passes_without_a_warning():
-    from examples.digits.model import digits, load
-
-    model, example = load()
-    samples = [x[None] for x in digits()[0][:50]]
-    module = run_pipeline(qir.trace(model, example), "ptq_int8", samples, run=evaluate)
-    said = []
-    run_pipeline(module, "check_ranges(report=true)", emit=said.append)
-    assert len(said) == 1 and "xla.conv" in said[0], said[1:]
-
-
-# The limits of a target.
-
-
-def test_numbers_beyond_the_limits_of_a_target_are_told(monkeypatch):
-    limits = {"accumulator_bits": 24, "multiplier_bits": {"": 16, "fixed15": 32},
-              "shift_range": {"": (-20, 0)}}  # fmt: skip
-    small = Target("small", "a small machine", "mixed", {"": "single"}, limits=limits)
-    monkeypatch.setitem(registry.targets(), "small", small)
-    x = quantized("x", 2, 3)
-    wide = int8.requantize(x, to=element(0.1, 0), location=("net.py:1",),
-                           rescale=Rescale("single", 1518500250, 3))  # fmt: skip
-    fine = int8.requantize(wide, to=element(0.1, 0), location=("net.py:2",),
-                           rescale=Rescale("single", 2**14, -20))  # fmt: skip
-    total = int8.add(fine, fine, to=element(0.1, 0), location=("net.py:3",),
-                     rescale=Rescale("fixed15", [2**20, 5], 15))  # fmt: skip
-    func = Func("main", (x,), (total,))
-    assert run_pipeline(func, "check_ranges(clip_rate=1.0)", emit=print).main.results == (total,)
-    with pytest.raises(QirError) as caught:
-        run_pipeline(func, "check_ranges(target=small, clip_rate=1.0)", emit=print)
-    remedy = "lower it with another rounding, or to a grid of another scale"
-    assert str(caught.value) == (
-        "error: 2 ops are beyond the limits of the target 'small':\n"
-        "  int8.requantize : i8<0.1:0>[2,3]  at net.py:1\n"
-        f"    the multiplier of single is 1518500250, small takes 16 bits; {remedy}\n"
-        f"    the shift of single is 3, small takes -20 to 0; {remedy}\n"
-        "  int8.add : i8<0.1:0>[2,3]  at net.py:3\n"
-        f"    the shift of fixed15 is 15, small takes -20 to 0; {remedy}"
-    )
-
-
-def test_a_target_without_limits_leaves_the_bits_that_an_op_has(monkeypatch):
-    free = Target("free", "no limits", "mixed", {"": "single"})
-    monkeypatch.setitem(registry.targets(), "free", free)
-    x = quantized("x", 1, 70_000, zero=-128)
-    w = const(np.full((70_000, 1), 127, np.int8), tensor("i8", (70_000, 1), per_tensor(0.01)))
-    func = Func("main", (x,), (int8.dense(x, w, to=element(0.1, 0), rescale=RESCALE),))
-    with pytest.raises(QirError, match="33 bits of 32"):
-        run_pipeline(func, "check_ranges(target=free)", emit=print)
-
-
-def test_an_op_declares_its_ranges_once():
-    with pytest.raises(TypeError, match="int8.dense declares twice what its integers span"):
-        OPS["int8.dense"].spans(lambda op, x: x)
-
-
-def test_ranges_of_inputs_can_be_given():
-    x = quantized("x", 2, 3)
-    func = Func("main", (x,), (x,))
-    assert isinstance(spans(func)[x].result, Range)
-    assert spans(func, {x: between(1, 2)})[x].result.ends == (1, 2)
-    assert spans(func)[x].result.ends == (-128, 127)
-    real = parameter("y", tensor("f32", (2,)))
-    assert spans(Func("main", (real,), (real,)))[real].result is None

@@ -11,10 +11,9 @@ from .values import Range, of_array, stored, union
 def spans(func: Func, inputs: Mapping[Op, Range] | None = None) -> dict[Op, Span]:
     """What the integers of every op span, proved from those of its operands.
 
-    inputs: the ranges of parameters; one that is left out may hold all that its storage holds, as
-    its type alone says. An op says itself what it makes of the ranges of
-    its operands (`OpDefinition.spans`); one that does not, and moves elements, has those of its
-    operands, another one all that its storage holds.
+    inputs: the ranges of parameters; one that is left out may hold all that its storage holds. An
+    op says itself what it makes of the ranges of its operands (`OpDefinition.spans`); one that does
+    not, and moves elements, has all that its operands hold, another one all that its storage holds.
     """
     found = {op: Span(range) for op, range in (inputs or {}).items()}
     for op in func.ops:
