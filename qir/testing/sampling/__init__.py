@@ -4,7 +4,7 @@ Everything is drawn from one seeded generator, so that a seed is a reproducer;
 `python -m qir.testing.sampling --help` runs the checks at scale.
 """
 
-from .checks import check_network, check_op
+from .checks import check_network, check_op, check_pipeline
 from .draft import Mood, Rejected, draw_mood
 from .networks import draw_network
 from .nodes import Leaves, draw_node
@@ -15,6 +15,6 @@ from .values import draw_inputs
 
 __all__ = [
     "Leaves", "Mood", "Rejected", "Steering", "Tally", "Verdict", "check_network", "check_op",
-    "draw_inputs", "draw_match", "draw_mood", "draw_network", "draw_node", "judge",
-    "rules_everywhere", "steering_of", "tally",
+    "check_pipeline", "draw_inputs", "draw_match", "draw_mood", "draw_network", "draw_node",
+    "judge", "rules_everywhere", "steering_of", "tally",
 ]  # fmt: skip
