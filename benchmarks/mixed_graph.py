@@ -8,9 +8,10 @@ constants, a reshape of a reshape, and the constants that nobody reads after tha
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from qir.ir import OPS, Func, const, parameter
 from qir.passes.canonicalize import arithmetic, movement
 from qir.passes.canonicalize.folding import folded
+
+from qir.ir import OPS, Func, const, parameter
 from qir.rewrite import rewrite
 from qir.types import tensor
 

@@ -127,11 +127,13 @@ class _Reader:
         return self.values[ref.name]
 
     def op(self, record: OpText) -> Op:
-        """The op of a record; what an equal one turned out to be need not be found out again."""
-        operands = [self.values.get(ref.name) for ref in record.call.args] if record.form else [None]
-        if None in operands:
+        """The op of a record; of those of one form, on operands of equal types, one is built."""
+        operands = [None]
+        if record.form:
+            operands = [self.values.get(ref.name) for ref in record.call.args]
+        if None in operands:  # unknown values too: they are told where other mistakes are
             return self.checked(record)
-        key = (record.form, *(id(o.type) for o in operands))
+        key = (record.form, *[id(o.type) for o in operands])
         if key not in self.known:
             node = self.checked(record)
             if node.kind not in OPS:

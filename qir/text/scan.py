@@ -10,7 +10,16 @@ from collections.abc import Callable
 from importlib import resources
 
 from .syntax import (
-    WORDS, CallText, FuncText, GridText, OpText, Ref, Source, TypeText, number, unquoted,
+    WORDS,
+    CallText,
+    FuncText,
+    GridText,
+    OpText,
+    Ref,
+    Source,
+    TypeText,
+    number,
+    unquoted,
 )  # fmt: skip
 
 
@@ -26,25 +35,37 @@ class _Unusual(Exception):
     """What only the grammar can read, or refuse."""
 
 
-def _compiled(template: str) -> re.Pattern:
-    """The pattern that pieces make, tokens by their names; blanks between them mean nothing."""
-    pieces = (f"(?>{_PIECES[p]})" if p in _PIECES else p for p in template.split())
-    return re.compile("".join(pieces))
+def _token(definition: str) -> str:
+    """The pattern of a token from its line in the grammar: `/regex/`, or `"one" | "another"`."""
+    if definition.startswith('"'):
+        return "|".join(re.escape(word) for word in re.findall(r'"(.*?)"', definition))
+    return re.sub(r"(\\.)|\((?!\?)", lambda m: m[1] or "(?:", definition[1:-1])  # nothing captured
 
 
 _GRAMMAR = (resources.files(__package__) / "syntax.lark").read_text()
 _PIECES = {
-    name: re.sub(r"(\\.)|\((?!\?)", lambda m: m[1] or "(?:", pattern)  # its groups capture nothing
-    for name, pattern in re.findall(r"^([A-Z]+)(?:\.\d+)?: /(.*)/$", _GRAMMAR, re.M)
+    name: _token(definition)
+    for name, definition in re.findall(r"^([A-Z]+)(?:\.\d+)?: (.*)$", _GRAMMAR, re.M)
 } | {
     "_": r"[ \t\f\r\n]*",
     "__": r"(?:[ \t\f\r\n]+|//[^\n]*)*",
     "PLACELESS": r'[^()<>#@$%"/]*',  # arguments none of which knows its place, nor is a text
     "TYPE": r"[A-Za-z_][\w.]*(?:<[^<>#/]*>)?\[[\d,]*\]",
 }
+
+
+def _compiled(template: str) -> re.Pattern:
+    """The pattern that pieces make, NAMES standing for tokens, which are matched as a lexer does.
+
+    The blanks between pieces mean nothing.
+    """
+    pieces = (f"(?>{_PIECES[p]})" if p in _PIECES else p for p in template.split())
+    return re.compile("".join(pieces))
+
+
 _VALUES = r"(?: VALUE (?:,\x20 VALUE )* )?"
 
-_HEADER = _compiled(r"__ (weights|origin|reproducer) _ \(").match
+_HEADER = _compiled(r"__ ( HEADER ) _ \(").match
 _FUNC = _compiled(r"__ func _ ( FUNC ) _ \(").match
 _PARAMETER = _compiled(r"__ ( VALUE ) _ :").match
 _NAME = _compiled(r"__ ( WORD ) _ :").match
@@ -52,11 +73,11 @@ _OP = _compiled(
     rf"__ ( VALUE ) _ = _ ( WORD ) _ \( ( {_VALUES} ) ( PLACELESS )(?: \) _ : _ ( TYPE ))?"
 ).match
 _RETURN = _compiled(rf"__ return _ ( {_VALUES} ) __ \}}").match
-_END = _compiled("__ $").match
+_END = _compiled(r"__ \Z").match
 _TYPE = _compiled("_ ( TYPE )").match
 _ELEMENT = _compiled("_ ( WORD )").match
 _SHAPE = _compiled(r"\[((?:\d+(?:,\d+)*)?)\]").match
-_REST_OF_GRID = _compiled("_ ( AXIS )? _ (narrow)? _ >").match
+_REST_OF_GRID = _compiled("_ ( AXIS )? _ ( NARROW )? _ >").match
 _STRINGS = _compiled("STRING")
 _LOCATION = _compiled(r"_ loc _ \( _ ( STRING (?: _ , _ STRING )* ) _ \)").match
 _MARK = _compiled("_ ([][()<>{}:,=?]|->)").match

@@ -1,9 +1,11 @@
 """From text to plain records with positions; nothing is looked up or checked here."""
 
 import json
+import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 from lark import Lark, Token, Transformer
@@ -109,12 +111,17 @@ class Source:
     file: str = "<text>"
     first_line: int = 1
 
+    @cached_property
+    def line_ends(self) -> list[int]:
+        """The offsets of all line breaks, found once: every op of a text may ask for its line."""
+        return [found.start() for found in re.finditer("\n", self.text)]
+
     def place(self, offset: int, width: int = 1) -> Place:
         offset = min(offset, len(self.text))
         start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", offset)
         line = self.text[start:] if end < 0 else self.text[start:end]
-        number = self.text.count("\n", 0, offset) + self.first_line
+        number = bisect_left(self.line_ends, offset) + self.first_line
         return Place(self.file, number, offset - start + 1, line, width)
 
 
