@@ -18,7 +18,7 @@ from qir.text.scan import scan_module
 from qir.text.syntax import Source, parse_module
 
 CASES = sorted(Path(__file__).parent.rglob("*.qir"))
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=100, deadline=None)
 
 
 def plain(record):

@@ -109,6 +109,7 @@ class _Printer:
         self.taken: dict[str, int] = {}
         self.names: dict[Op, str] = {}
         self.types: dict[tuple, str] = {}
+        self.places: dict[tuple[str, ...], str] = {}
 
     def func(self, func: Func) -> str:
         self.names, taken = {}, {p.attributes["name"] for p in func.parameters}
@@ -152,7 +153,10 @@ class _Printer:
     def loc(self, op: Op) -> str:
         if not self.locations or not op.location:
             return ""
-        return f" loc({', '.join(_quoted(text) for text in op.location)})"
+        if op.location not in self.places:
+            texts = ", ".join(map(_quoted, op.location))
+            self.places[op.location] = f" loc({texts})"
+        return self.places[op.location]
 
     def constant(self, op: Op) -> str:
         if op.type.size > INLINE:
@@ -179,7 +183,11 @@ class _Printer:
     def type(self, type: Type | TupleType) -> str:
         if isinstance(type, TupleType):
             return f"({', '.join(self.type(t) for t in type.items)})"
-        return f"{type.dtype.name}{self.grid(type.grid)}[{','.join(map(str, type.shape))}]"
+        key = (type.dtype.name, type.grid, type.shape)
+        if key not in self.types:
+            extents = ",".join(map(str, type.shape))
+            self.types[key] = f"{type.dtype.name}{self.grid(type.grid)}[{extents}]"
+        return self.types[key]
 
     def grid(self, grid: Grid | None) -> str:
         if grid is None:
