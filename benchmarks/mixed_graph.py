@@ -1,8 +1,8 @@
 """A graph of any size with a bit of everything, told once and built as qir's and as others'.
 
-Blocks of 30 ops go round over chains of several shapes. Of the 30 a canonicalizer takes 13 away:
-a zero added, a one multiplied, negations and transposes that undo each other, a product of
-constants, a reshape of a reshape, and the constants that nobody reads after that.
+Blocks of 30 ops go round over chains of several shapes. Of the 30 a canonicalizer leaves 19: it
+takes away a zero added, a one multiplied, negations and transposes that undo each other, a product
+of constants, a reshape of a reshape, and the constants that nobody reads after that.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,6 @@ from qir.types import tensor
 CHAINS = ((32, 4), (24, 8), (16, 4), (12, 8), (10, 6), (8, 8), (6, 4), (4, 8))
 """Height (and width) and channels of the image that each chain carries."""
 OPS_PER_BLOCK = 30
-OPS_LEFT = 17
-"""What a canonicalizer leaves of a block."""
 
 RULES = (
     arithmetic.zero_added, arithmetic.one_multiplied, arithmetic.done_and_undone,
@@ -82,9 +80,9 @@ def _block(rows: list[Row], number: int, x: int, w: int) -> int:
     a = op("lax.mul", op("lax.add", a, constant(0.0)), constant(1.0))
     a = op("lax.neg", op("lax.neg", op("lax.tanh", a)))
     a = op("lax.mul", a, op("lax.mul", constant(0.5), constant(3.0 + number % 5), result=()))
-    a = op("lax.reshape", a, result=line, shape=line)
-    a = op("lax.exp", op("lax.reshape", a, result=plane, shape=plane), result=plane)
-    a = op("lax.reshape", op("nn.softmax", a, result=plane, axis=1), shape=image)
+    a = op("lax.reshape", a, result=line, shape=(-1, *line[1:]))
+    a = op("lax.exp", op("lax.reshape", a, result=plane, shape=(-1, *plane[1:])), result=plane)
+    a = op("lax.reshape", op("nn.softmax", a, result=plane, axis=1), shape=(-1, *image[1:]))
     pooled = op("nn.max_pool", y, window=(3, 3), strides=(1, 1), padding="same")
     a = op("lax.mul", op("lax.max", a, constant(0.25)), op("lax.logistic", pooled))
     a = op("lax.add", op("lax.sub", a, y), x)
@@ -113,8 +111,7 @@ def built(graph: Graph) -> Func:
 
 def canonical(func: Func) -> Func:
     """What the rules of this benchmark make of it: those of `canonicalize` that it exercises."""
-    while True:
-        before = func
-        func = rewrite(folded(func), *RULES)
-        if func is before:
-            return func
+    func = rewrite(folded(func), *RULES)
+    while (again := folded(func)) is not func:
+        func = rewrite(again, *RULES)
+    return func

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from .errors import Declined, QirError
 from .ir import Func, Op, kept, place_of
-from .pattern import Pattern, bound_names, match
+from .pattern import Pattern, bound_names, match, may_match
 
 SWEEPS = 50
 GENERATIONS = 200
@@ -167,6 +167,7 @@ class _Sweep:
 
     def __init__(self, index, uses: dict[Op, int], log: list | None, firings: Limit | None):
         self.index, self.uses, self.log, self.firings = index, uses, log, firings
+        self.likely: dict[tuple[str, ...], list] = {}  # candidates by kinds, as they are met
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
@@ -176,8 +177,10 @@ class _Sweep:
         self.limit = GENERATIONS + len(func.ops)  # an op may rightly be hoisted over all others
         new: dict[Op, Op] = {}
         for op in func.ops:
-            node = self.moved(op, kept(op, tuple(new[o] for o in op.operands)))
-            new[op] = self.settle(node)
+            node = kept(op, tuple([new[o] for o in op.operands]))
+            if node is not op:
+                self.moved(op, node)
+            new[op] = self.settle(node) if self.candidates(node) else node
         if all(new[op] is op for op in func.results):
             return func, self.fired
         return replace(func, results=tuple(new[r] for r in func.results)), self.fired
@@ -189,9 +192,14 @@ class _Sweep:
         return node
 
     def settle(self, first: Op) -> Op:
-        """Try rules on a node, and on all that they build, until none fires; what it became."""
-        became: dict[Op, Op] = {}
-        stack, settled = [first], set()
+        """Try rules on a node, and on all that they build, until none fires; what it became.
+
+        The operands of the node are settled.
+        """
+        built = self.fire(first)
+        if built not in self.fresh:
+            return built or first
+        became, stack, settled = {first: built}, [built], set()
         while stack:
             op = stack[-1]
             if op in became or op in settled:
@@ -202,7 +210,7 @@ class _Sweep:
             if waiting:
                 stack.extend(waiting)
                 continue
-            node = self.moved(op, kept(op, tuple(_end(became, o) for o in op.operands)))
+            node = self.moved(op, kept(op, tuple([_end(became, o) for o in op.operands])))
             self.fresh.discard(op)
             if node is not op:
                 became[op] = node
@@ -217,7 +225,7 @@ class _Sweep:
         return _end(became, first)
 
     def fire(self, node: Op) -> Op | None:
-        candidates = self.index.get(node.kind, ())
+        candidates = self.candidates(node)
         if not candidates or not selected(node):
             return None
         if self.firings is not None and self.firings.left == 0:
@@ -240,6 +248,16 @@ class _Sweep:
             self.note(Firing(each.name, node, None, built, matched, each))
             return built
         return None
+
+    def candidates(self, node: Op) -> list:
+        """The rules that may match an op of this kind on operands of these kinds."""
+        if node.kind not in self.index:
+            return []
+        kinds = (node.kind, *[operand.kind for operand in node.operands])
+        if kinds not in self.likely:
+            named = self.index[node.kind]
+            self.likely[kinds] = [each for each in named if may_match(each[1], kinds[1:])]
+        return self.likely[kinds]
 
     def note(self, firing: Firing) -> None:
         if self.log is not None:
@@ -283,6 +301,8 @@ class _Sweep:
 
     def unknown(self, built: Op) -> list[Op]:
         """Nodes never counted before, operands first."""
+        if built in self.uses:
+            return []
         order, stack, seen = [], [(built, False)], set()
         while stack:
             op, ready = stack.pop()

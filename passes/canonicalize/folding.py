@@ -14,7 +14,7 @@ def folded(func: Func) -> Func:
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)
-        return _constant(node) if _is_foldable(node) else node
+        return _constant(node) if operands and _is_foldable(node) else node
 
     new = transform(func, change)
     same = all(a is b for a, b in zip(new.results, func.results, strict=True))
@@ -22,8 +22,9 @@ def folded(func: Func) -> Func:
 
 
 def _is_foldable(op: Op) -> bool:
-    if not op.operands or not all(o.is_const for o in op.operands):
-        return False
+    for operand in op.operands:
+        if operand.kind != "const":
+            return False
     if op.kind.partition(".")[0] not in ("lax", "nn") or isinstance(op.type, TupleType):
         return False
     # a broadcast of one number is better kept than a large constant
