@@ -13,6 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from .errors import Declined, QirError
+from .garbage import paused
 from .ir import Func, Op, kept, place_of
 from .pattern import Pattern, bound_names, match, may_match
 
@@ -139,6 +140,7 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     return declare
 
 
+@paused()
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
     index, limit = _by_kind(rules), _LIMIT.get()
@@ -271,7 +273,7 @@ class _Sweep:
         if built.type != node.type:
             raise QirError(f"rule {each.name} would change a type: {node.type} became {built.type}",
                            at=place_of(node))  # fmt: skip
-        if self.parent.get(node, ("", node, 0))[2] >= self.limit:
+        if node in self.parent and self.parent[node][2] >= self.limit:
             raise QirError(f"rules undo each other without end at {node.kind}: "
                            f"{', '.join(self.cycle(node))}", at=place_of(node))  # fmt: skip
 
@@ -286,9 +288,10 @@ class _Sweep:
 
     def adopt(self, each: Rule, node: Op, built: Op, matched: tuple[Op, ...]) -> None:
         """Count the uses of what was built, forget those of what died, stamp locations."""
-        location = _united(op.location for op in matched)
-        generation = self.parent.get(node, ("", node, 0))[2] + 1
-        for op in self.unknown(built):
+        unknown = self.unknown(built)
+        location = _united(op.location for op in matched) if unknown else ()
+        generation = self.parent[node][2] + 1 if node in self.parent else 1
+        for op in unknown:
             self.uses[op] = 0
             self.fresh.add(op)
             self.parent[op] = (each.name, node, generation)

@@ -9,6 +9,7 @@ import numpy as np
 from ..attributes import Call
 from ..dialect import definition
 from ..errors import QirError, require
+from ..garbage import paused
 from ..ir import OPS, Func, Module, Op, Resource, const, item, parameter
 from ..types import Element, Grid, TupleType, Type, dtype
 from .scan import scan_module
@@ -16,6 +17,7 @@ from .syntax import CallText, FuncText, GridText, OpText, Ref, Source, TypeText,
 from .weights import open_weights
 
 
+@paused()
 def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False) -> Module:
     """The module a text holds; a weights file it names is looked for beside `file`.
 
