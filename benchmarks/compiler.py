@@ -17,7 +17,6 @@ from time import perf_counter
 import click
 
 from qir.garbage import paused
-from qir.ir import Func
 from qir.registry import load_dialects
 from qir.text import print_func, read_module
 
@@ -25,7 +24,7 @@ from . import mixed_graph, xdsl_graph
 from .measure import columns, markdown, write_results
 
 STEPS = ("parse", "print", "both", "rewrite")
-MOST_ROUNDS = 9
+MOST_ROUNDS = 5
 
 
 @click.command(help=__doc__)
@@ -75,27 +74,26 @@ def measured(size: int, rounds: int, generic: bool) -> tuple[int, int, dict]:
     func, module = mixed_graph.built(graph), xdsl_graph.built(graph)
     module.verify()
     text, xdsl_text = print_func(func), xdsl_graph.printed(module, generic)
-    if print_func(read_module(text).main) != text:
-        raise click.ClickException("qir reads its text as another graph")
-    if xdsl_graph.printed(xdsl_graph.parsed(xdsl_text), generic) != xdsl_text:
-        raise click.ClickException("xDSL reads its text as another graph")
     times: dict[str, list[tuple[float, float]]] = {step: [] for step in STEPS}
     left = set()
     for _ in range(rounds):
-        parse = seconds(partial(read_module, text)), seconds(partial(xdsl_graph.parsed, xdsl_text))
-        prints = (seconds(partial(print_func, replace(func))),
-                  seconds(partial(xdsl_graph.printed, module, generic)))  # fmt: skip
-        ours, theirs = replace(func), module.clone()
-        rewrite = (seconds(partial(mixed_graph.canonical, ours)),
-                   seconds(partial(xdsl_graph.canonicalized, theirs)))  # fmt: skip
-        left |= {computed(mixed_graph.canonical(replace(func))), xdsl_graph.ops_in(theirs)}
-        times["parse"].append(parse)
-        times["print"].append(prints)
-        times["both"].append(tuple(map(sum, zip(parse, prints, strict=True))))
-        times["rewrite"].append(rewrite)
+        ours, read = seconds(partial(read_module, text))
+        theirs, parsed = seconds(partial(xdsl_graph.parsed, xdsl_text))
+        times["parse"].append((ours, theirs))
+        ours, ours_again = seconds(partial(print_func, read.main))
+        theirs, theirs_again = seconds(partial(xdsl_graph.printed, parsed, generic))
+        times["print"].append((ours, theirs))
+        if (ours_again, theirs_again) != (text, xdsl_text):
+            raise click.ClickException("a text that was read and printed is another text")
+        ours, result = seconds(partial(mixed_graph.canonical, replace(read.main)))
+        theirs, _ = seconds(partial(xdsl_graph.canonicalized, parsed))
+        times["rewrite"].append((ours, theirs))
+        left |= {len(result.ops) - len(result.parameters), xdsl_graph.ops_in(parsed)}
     if len(left) > 1:
         raise click.ClickException(f"the rewrites leave different numbers of ops: {sorted(left)}")
-    found = {s: tuple(map(median, zip(*pairs, strict=True))) for s, pairs in times.items()}
+    pairs = zip(times["parse"], times["print"], strict=True)
+    times["both"] = [(p[0] + q[0], p[1] + q[1]) for p, q in pairs]
+    found = {s: tuple(map(median, zip(*each, strict=True))) for s, each in times.items()}
     return left.pop(), rounds, found
 
 
@@ -104,23 +102,18 @@ def faster_form(size: int) -> bool:
     module = xdsl_graph.built(mixed_graph.mixed_graph(size))
 
     def whole(generic: bool) -> float:
-        return seconds(lambda: xdsl_graph.parsed(xdsl_graph.printed(module, generic)))
+        return seconds(lambda: xdsl_graph.parsed(xdsl_graph.printed(module, generic)))[0]
 
     return min(whole(True) for _ in range(3)) < min(whole(False) for _ in range(3))
 
 
-def computed(func: Func) -> int:
-    """How many ops a function has, its parameters not counted."""
-    return len(func.ops) - len(func.parameters)
-
-
-def seconds(call: Callable) -> float:
-    """How long a call takes, without collections of garbage."""
+def seconds(call: Callable) -> tuple[float, object]:
+    """How long a call takes, without collections of garbage, and what it gives."""
     gc.collect()
     with paused():
         started = perf_counter()
-        call()
-        return perf_counter() - started
+        result = call()
+        return perf_counter() - started, result
 
 
 if __name__ == "__main__":
