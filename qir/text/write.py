@@ -130,6 +130,7 @@ class _Printer:
         self.taken: dict[str, int] = {}
         self.names: dict[Op, str] = {}
         self.types: dict[tuple, str] = {}
+        self.places: dict[tuple[str, ...], str] = {}
 
     def func(self, func: Func) -> str:
         self.names = value_names(func)
@@ -166,7 +167,10 @@ class _Printer:
     def loc(self, op: Op) -> str:
         if not self.locations or not op.location:
             return ""
-        return f" loc({', '.join(_quoted(text) for text in op.location)})"
+        if op.location not in self.places:
+            texts = ", ".join(map(_quoted, op.location))
+            self.places[op.location] = f" loc({texts})"
+        return self.places[op.location]
 
     def constant(self, op: Op) -> str:
         if op.type.size > INLINE:
@@ -193,7 +197,11 @@ class _Printer:
     def type(self, type: Type | TupleType) -> str:
         if isinstance(type, TupleType):
             return f"({', '.join(self.type(t) for t in type.items)})"
-        return f"{type.dtype.name}{self.grid(type.grid)}[{','.join(map(str, type.shape))}]"
+        key = (type.dtype.name, type.grid, type.shape)
+        if key not in self.types:
+            extents = ",".join(map(str, type.shape))
+            self.types[key] = f"{type.dtype.name}{self.grid(type.grid)}[{extents}]"
+        return self.types[key]
 
     def grid(self, grid: Grid | None) -> str:
         if grid is None:
