@@ -59,6 +59,10 @@ def _quantized(element: Element, grid: Grid) -> str:
         return f"!quant.uniform<{storage}:f32, {numbers}>"
     if grid.block is None:
         return f"!quant.uniform<{storage}:f32:{grid.axis}, {numbers}>"
+    outside = zeros[(zeros < dtype.lo) | (zeros > dtype.hi)]
+    if outside.size:
+        raise QirError(f"MLIR keeps the zero points of blocks in the storage, {dtype} takes "
+                       f"{dtype.lo} to {dtype.hi}, found {outside[0]}")  # fmt: skip
     divided = (i for i, n in enumerate(grid.scale.shape) if n > 1 or i == grid.axis)
     sizes = ((i, grid.block if i == grid.axis else 1) for i in divided)
     blocks = ", ".join(f"{axis}:{size}" for axis, size in sizes)
@@ -128,8 +132,9 @@ def dense(array: np.ndarray, element: str | None = None) -> str:
     bits = array.reshape(-1).view(np.uint8).reshape(array.size, -1)
     if (bits == bits[0]).all():
         array = array.reshape(-1)[0]
-    packed = element in ("i1", "i2", "i4")
-    if packed or array.size <= INLINE and np.isfinite(array.astype(np.float64)).all():
+    with np.errstate(invalid="ignore"):  # some NaNs
+        finite = array.size <= INLINE and np.isfinite(array.astype(np.float64)).all()
+    if finite or element in ("i1", "i2", "i4"):
         return f"dense<{_list(array)}> : {type}"
     little = array.astype(array.dtype.newbyteorder("<"), copy=False)
     return f'dense<"0x{little.tobytes().hex().upper()}"> : {type}'
@@ -148,8 +153,15 @@ def _number(number) -> str:
     return str(number).lower() if number.dtype.kind in "iub" else float_text(number)
 
 
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
+
+
 def quoted(text: str) -> str:
-    """A text in quotes; what is not printable ASCII is written as its UTF-8 bytes in hex."""
-    data = text.encode("utf-8", "surrogatepass")
-    plain = (chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:02X}" for b in data)
-    return f'"{"".join(plain)}"'
+    """A text in quotes; what cannot be printed is written as its bytes in hex."""
+    return f'"{"".join(map(_character, text))}"'
+
+
+def _character(c: str) -> str:
+    if c in _ESCAPES or c.isprintable():
+        return _ESCAPES.get(c, c)
+    return "".join(f"\\{byte:02X}" for byte in c.encode("utf-8", "surrogatepass"))
