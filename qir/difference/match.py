@@ -12,11 +12,14 @@ values are numbered does not matter.
 import hashlib
 from bisect import bisect_left
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
 
 from ..ir import Func, Op
+
+WIDEST = 3
+"""How many steps around an op are looked at to tell it from its like."""
 
 Pairs = dict[Op, Op]
 Key = Callable[[Op], Hashable]
@@ -33,9 +36,12 @@ def matched(old: Func, new: Func, numbers: dict[Op, int] | None = None) -> Pairs
     match.by_number(match.bottom_up)
     match.by_number(match.top_down)
     match.spread(match.nature)
-    for key in (match.placed, match.nature, _kind, _name):
-        match.align(key)
-        match.spread(match.nature if key is match.placed else key)
+    for strict in (match.placed, *match.surroundings(), match.weighted, match.nature):
+        match.align(strict)
+        match.spread(match.nature)
+    for loose in (_kind, _name):
+        match.align(loose)
+        match.spread(loose)
     match.spread(_type)
     match.constants()
     return match.pairs
@@ -87,6 +93,26 @@ class _Match:
     def placed(self, op: Op) -> Hashable:
         """What the op is by itself, and where it came from; None without a location."""
         return (self.natures[op], op.location) if op.location else None
+
+    def weighted(self, op: Op) -> Hashable:
+        """What the op is with the constants that it reads; None without any."""
+        constants = [self.natures[o] for o in op.operands if o.is_const]
+        return (self.natures[op], *constants) if constants else None
+
+    def surroundings(self) -> Iterator[Key]:
+        """What an op is with those around it, the wider first (colours of Weisfeiler and Leman)."""
+        rounds = [self.natures]
+        for _ in range(WIDEST):
+            table: dict[tuple, int] = {}
+            rounds.append({})
+            for func in (self.old, self.new):
+                for op in func.ops:
+                    reads = [rounds[-2][o] for o in op.operands]
+                    read_by = sorted(rounds[-2][user] for user in func.users[op])
+                    key = (rounds[-2][op], *reads, None, *read_by)
+                    rounds[-1][op] = table.setdefault(key, len(table))
+        for colours in reversed(rounds[1:]):
+            yield colours.__getitem__
 
     def pair(self, a: Op, b: Op) -> None:
         self.pairs[a] = b
