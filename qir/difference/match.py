@@ -84,7 +84,7 @@ class _Match:
         self.old, self.new, self.natures = old, new, numbers
         self.pairs: Pairs = {}
         self.taken: set[Op] = set()
-        self.news: deque[Op] = deque()  # paired ops that nothing has spread from yet
+        self.news: deque[Op] = deque()  # what nothing has spread from yet
 
     def nature(self, op: Op) -> int:
         """A number for what the op is by itself."""
@@ -124,8 +124,10 @@ class _Match:
 
     def shared(self) -> None:
         """Pair every node that stands in both graphs with itself."""
-        for op in set(self.old.ops) & set(self.new.ops):
-            self.pair(op, op)
+        there = set(self.new.ops)
+        for op in self.old.ops:
+            if op in there:
+                self.pair(op, op)
 
     def parameters(self) -> None:
         """Pair parameters of one name, then the others in order if their types are the same."""

@@ -20,11 +20,15 @@ MOST = 400
 """Boxes that a picture may have."""
 FONT, LINE, CHARACTER, MARGIN = 8.0, 10.5, 4.82, 6.0
 """Points: size of the letters, distance of lines, width of a letter, space inside a box."""
-TITLE, HEADER = 9.5, 24.0
+TITLE, HEADER, HEAD = 9.5, 24.0, 6.0
+"""Points: size of the title's letters, space for it, length of an arrow's head."""
+ASCENT = 0.76
+"""The height of a letter above its line, in sizes."""
 SHARP, PIXELS = 144, 60_000
 """Pixels of a PNG to the inch, unless that makes more than so many from top to bottom."""
 STYLE = {
-    "font.family": ["DejaVu Sans Mono"],
+    "font.family": "monospace",
+    "font.monospace": ["DejaVu Sans Mono"],  # comes with matplotlib
     "font.size": FONT,
     "text.hinting": "none",  # letters as wide as they are, not as wide as whole pixels
     "svg.fonttype": "none",
@@ -104,9 +108,12 @@ def _draw_box(axes, box: Box, centre: Point) -> None:
 
 def _draw_arrow(axes, arrow: Arrow, points: tuple[Point, ...], centre: float) -> None:
     look = look_of(arrow)
-    *_, (x, y) = points
+    x, y = points[-1]
+    points = *points[:-2], (x, points[-2][1] - HEAD), (x, y - HEAD)
     places, codes = [points[0]], [Path.MOVETO]
-    for (x0, y0), (x1, y1) in zip(points, (*points[1:-1], (x, y - 5)), strict=False):
+    for (x0, y0), (x1, y1) in zip(points, points[1:], strict=False):
+        if (x0, y0) == (x1, y1):
+            continue
         if abs(x0 - x1) < 0.5:
             places, codes = [*places, (x1, y1)], [*codes, Path.LINETO]
         else:
@@ -117,7 +124,7 @@ def _draw_arrow(axes, arrow: Arrow, points: tuple[Point, ...], centre: float) ->
         Path(places, codes), facecolor="none", edgecolor=look.line, linewidth=1.0,
         linestyle=(0, (3, 2)) if look.dashed else "solid",
     ))  # fmt: skip
-    axes.add_patch(Polygon([(x, y), (x - 2.6, y - 6), (x + 2.6, y - 6)], facecolor=look.line,
+    axes.add_patch(Polygon([(x, y), (x - 2.6, y - HEAD), (x + 2.6, y - HEAD)], facecolor=look.line,
                            edgecolor="none"))  # fmt: skip
     side, at = ("right", x - 4) if x < centre else ("left", x + 4)
     _write(axes, at, y - 9, arrow.head, color=PALE, size=FONT - 1.5, ha=side)
@@ -128,4 +135,5 @@ def _write(axes, x: float, y: float, text: str, **style) -> None:
     """A line of text whose top is at y."""
     shown = "".join(c if c.isprintable() else "·" for c in text)
     if shown:
-        axes.text(x, y, shown, va="top", parse_math=False, **{"color": INK, **style})
+        base = y + ASCENT * style.get("size", FONT)
+        axes.text(x, base, shown, va="baseline", parse_math=False, **{"color": INK, **style})

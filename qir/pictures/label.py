@@ -91,9 +91,15 @@ def _wrapped(lines) -> tuple[str, ...]:
 
 def _constant_label(op: Op) -> str:
     if op.type.size <= FEW:
-        return f"{option_text(op.value.tolist())} : {type_label(op.type)}"
+        return f"{_numbers(op.value)} : {type_label(op.type)}"
     name = op.attributes["name"]
     return f"{'#' + name if name else 'const'} : {type_label(op.type)}"
+
+
+def _numbers(array: np.ndarray) -> str:
+    if array.ndim:
+        return f"[{', '.join(map(_numbers, array))}]"
+    return f"{float(array):.6g}" if array.dtype.kind not in "iub" else str(array[()]).lower()
 
 
 def _value_label(value) -> str:

@@ -188,9 +188,9 @@ def _straighten(net: _Net, rows: list[list[int]], x: list[float]) -> None:
 
 def _paths(chart: Chart, net: _Net, centres: list[Point], sizes: Sequence[Size],
            heights: list[float]) -> Iterator[tuple[Point, ...]]:  # fmt: skip
-    """The points of each arrow: past boxes it goes straight down, at its end it has its own place.
+    """The points of each arrow, which bends between layers only, so that it never crosses a box.
 
-    At its start too, if it is one of several results.
+    At its end it has its own place, and at its start if it is one of several results.
     """
     ends: dict[int, dict[object, float]] = {}
     starts: dict[int, dict[object, float]] = {}
@@ -204,12 +204,13 @@ def _paths(chart: Chart, net: _Net, centres: list[Point], sizes: Sequence[Size],
         head = ends[arrow.end][number]
         if len(route) == 2 and abs(x - head) < NEARLY:
             x = head
-        points = [(x, y + sizes[arrow.start][1] / 2)]
+        points = [(x, y + sizes[arrow.start][1] / 2), (x, y + heights[net.layer[arrow.start]] / 2)]
         for i in route[1:-1]:
             (x, y), half = centres[i], heights[net.layer[i]] / 2
             points += [(x, y - half), (x, y + half)]
-        points.append((head, centres[arrow.end][1] - sizes[arrow.end][1] / 2))
-        yield tuple(points)
+        y = centres[arrow.end][1]
+        points.append((head, y - heights[net.layer[arrow.end]] / 2))
+        yield (*points, (head, y - sizes[arrow.end][1] / 2))
 
 
 def _spread(places: dict[object, float], middle: float, width: float) -> None:
