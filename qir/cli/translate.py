@@ -51,7 +51,7 @@ def translate(file, to, output, wanted, batch, against, around, depth) -> None:
     module = _read(file, wanted, batch, names)
     view = None
     if FORMATS[to].views:
-        view = _view(module, to, (against, file), wanted, around, depth, names)
+        view = _view(module, to, (against, file), batch, around, depth, names)
     if output is not None:
         save(module, output, to, view)
     elif FORMATS[to].suffixes[0] in FORMATS[to].binary:
@@ -79,14 +79,18 @@ def _read(file: str, wanted: str | None, batch: int | None, names: dict):
     return Module(funcs, module.headers)
 
 
-def _view(module, to: str, files, wanted, around, depth: int, names: dict):
-    """What to show; a difference is summed up on stderr. files: the one to compare with, ours."""
+def _view(module, to: str, files, batch: int | None, around: str | None, depth: int, names: dict):
+    """What to show; a difference is summed up on stderr.
+
+    files: the one to compare with, of whose functions the one of our name is meant unless it has
+    but one; and ours. names: of our values, to be joined by those of the other file.
+    """
     from ..difference import difference
     from ..interchange import View, one_func
 
     func, against, known = one_func(module, to), None, dict(names)
     if files[0] is not None:
-        other = _read(files[0], wanted, None, names)
+        other = _read(files[0], None, batch, names)
         alone = len(other.funcs) == 1
         against = difference(other.funcs[0] if alone else other[func.name], func)
         click.echo(f"@{func.name}: {against}", err=True)
