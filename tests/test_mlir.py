@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from mlir_reading import (
+
+pytest.importorskip("jaxlib")
+pytest.importorskip("xdsl")
+
+from mlir_reading import (  # noqa: E402
     assert_same,
     holds,
     ir,
@@ -18,18 +22,18 @@ from mlir_reading import (
     xdsl_ops,
 )
 
-from qir import registry
-from qir.api import run_pipeline
-from qir.cli.opt import split_cases
-from qir.errors import QirError
-from qir.evaluate import evaluate
-from qir.interchange import content
-from qir.interchange.mlir_types import attribute_text, dense, element_text, quoted
-from qir.ir import Func, Module, const, parameter
-from qir.testing.sampling import draw_network
-from qir.testing.sampling.checks import draw_normal
-from qir.text import read_module
-from qir.types import DTYPES, DYNAMIC, Element, Grid, Type, per_tensor, tensor
+from qir import registry  # noqa: E402
+from qir.api import run_pipeline  # noqa: E402
+from qir.cli.opt import split_cases  # noqa: E402
+from qir.errors import QirError  # noqa: E402
+from qir.evaluate import evaluate  # noqa: E402
+from qir.interchange import content  # noqa: E402
+from qir.interchange.mlir_types import attribute_text, dense, element_text, quoted  # noqa: E402
+from qir.ir import Func, Module, const, parameter  # noqa: E402
+from qir.testing.sampling import draw_network  # noqa: E402
+from qir.testing.sampling.checks import draw_normal  # noqa: E402
+from qir.text import read_module  # noqa: E402
+from qir.types import DTYPES, DYNAMIC, Element, Grid, Type, per_tensor, tensor  # noqa: E402
 
 registry.load_dialects()
 ROOT = Path(__file__).resolve().parent.parent

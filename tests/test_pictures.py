@@ -9,7 +9,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pydot
 import pytest
 from qir.dialects import lax, nn
 from qir.passes.canonicalize import canonicalize
@@ -128,6 +127,7 @@ def test_a_part_of_a_chart_shows_where_it_is_cut():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:pydot")
 def test_dot_files_are_what_graphviz_reads():
+    pydot = pytest.importorskip("pydot")
     funcs = [network(seed) for seed in range(5)]
     for path in sorted((ROOT / "tests" / "dialects").glob("*.qir")):
         for line, text in split_cases(path.read_text(encoding="utf-8"))[:2]:

@@ -91,6 +91,17 @@ def test_text_and_bytes_are_programs_of_stablehlo_and_the_same_every_time():
         assert str(ROOT).encode() not in found and b"site-packages" not in found
 
 
+def test_the_package_that_serializes_may_be_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "flatbuffers", None)
+    monkeypatch.delitem(sys.modules, "jax._src.export.serialization", raising=False)
+    with pytest.raises(QirError) as caught:
+        content(read_module("func @main(%x: f32[2]) -> (f32[2]) {\n  return %x\n}"), "stablehlo",
+                ".jax")  # fmt: skip
+    assert str(caught.value) == (
+        "error: jax.export writes with flatbuffers, which is not installed\n"
+        "  help: pip install 'qir[jax]'")  # fmt: skip
+
+
 def test_what_cannot_be_exported_is_an_error():
     toys = read_module("func @main(%x: f32[2]) -> (f32[2]) {\n"
                        '  %0 = toy.neg(%x) loc("m.py:3")\n  return %0\n}')  # fmt: skip

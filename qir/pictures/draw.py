@@ -93,7 +93,7 @@ def _write_title(axes, x: float, y: float, title: str) -> None:
 def _draw_box(axes, box: Box, centre: Point) -> None:
     look, (width, height) = look_of(box), _size(box)
     x, y = centre[0] - width / 2, centre[1] - height / 2
-    axes.add_patch(FancyBboxPatch(
+    axes.add_artist(FancyBboxPatch(
         (x, y), width, height, boxstyle="round,pad=0,rounding_size=3", facecolor=look.fill,
         edgecolor=look.line, linewidth=1.1, linestyle=(0, (3, 2)) if look.dashed else "solid",
     ))  # fmt: skip
@@ -120,11 +120,11 @@ def _draw_arrow(axes, arrow: Arrow, points: tuple[Point, ...], centre: float) ->
             middle = (y0 + y1) / 2
             places += [(x0, middle), (x1, middle), (x1, y1)]
             codes += [Path.CURVE4] * 3
-    axes.add_patch(PathPatch(
+    axes.add_artist(PathPatch(
         Path(places, codes), facecolor="none", edgecolor=look.line, linewidth=1.0,
         linestyle=(0, (3, 2)) if look.dashed else "solid",
     ))  # fmt: skip
-    axes.add_patch(Polygon([(x, y), (x - 2.6, y - HEAD), (x + 2.6, y - HEAD)], facecolor=look.line,
+    axes.add_artist(Polygon([(x, y), (x - 2.6, y - HEAD), (x + 2.6, y - HEAD)], facecolor=look.line,
                            edgecolor="none"))  # fmt: skip
     side, at = ("right", x - 4) if x < centre else ("left", x + 4)
     _write(axes, at, y - 9, arrow.head, color=PALE, size=FONT - 1.5, ha=side)
