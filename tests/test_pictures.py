@@ -128,9 +128,9 @@ def test_a_part_of_a_chart_shows_where_it_is_cut():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:pydot")
 def test_dot_files_are_what_graphviz_reads():
     pydot = pytest.importorskip("pydot")
-    funcs = [network(seed) for seed in range(5)]
+    funcs = [network(seed) for seed in range(3)]
     for path in sorted((ROOT / "tests" / "dialects").glob("*.qir")):
-        for line, text in split_cases(path.read_text(encoding="utf-8"))[:2]:
+        for line, text in split_cases(path.read_text(encoding="utf-8"))[:1]:
             try:
                 funcs += read_module(text, str(path), line).funcs
             except QirError:
