@@ -162,20 +162,18 @@ def place_of(op: Op) -> str | None:
 
 def walk(results: Iterable[Op]) -> list[Op]:
     """Every op the results depend on, operands before users, in a fixed order."""
-    order: list[Op] = []
-    seen: set[Op] = set()
-    stack = [(op, False) for op in reversed(tuple(results))]
+    order: dict[Op, None] = {}
+    opened: set[Op] = set()  # their operands are on the stack above them, or done
+    stack = list(results)[::-1]
     while stack:
-        op, ready = stack.pop()
-        if ready:
-            order.append(op)
+        op = stack[-1]
+        if op in opened or not op.operands:
+            order[op] = None
+            stack.pop()
             continue
-        if op in seen:
-            continue
-        seen.add(op)
-        stack.append((op, True))
-        stack.extend((operand, False) for operand in reversed(op.operands) if operand not in seen)
-    return order
+        opened.add(op)
+        stack.extend([operand for operand in op.operands[::-1] if operand not in order])
+    return list(order)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -307,7 +305,7 @@ def transform(func: Func, change) -> Func:
     """
     new: dict[Op, Op] = {}
     for op in func.ops:
-        new[op] = change(op, tuple(new[o] for o in op.operands))
+        new[op] = change(op, tuple([new[o] for o in op.operands]))
     links = journal.listener(Derived)
     if links is not None:
         links.extend(Derived(now, (op,)) for op, now in new.items() if now is not op)
@@ -317,7 +315,7 @@ def transform(func: Func, change) -> Func:
 
 def kept(op: Op, operands: tuple[Op, ...]) -> Op:
     """The op on its new operands, itself if they are the old ones."""
-    if all(a is b for a, b in zip(op.operands, operands, strict=True)):
+    if operands == op.operands:  # ops are equal only to themselves
         return op
     if op.kind == "item":
         return item(operands[0], op.attributes["index"])
@@ -339,7 +337,7 @@ def _with_batch(func: Func, batch: int) -> Func:
                 return op
             shape = (batch, *op.shape[1:])
             return parameter(op.attributes["name"], op.type.with_shape(shape), op.location)
-        if all(a is b for a, b in zip(op.operands, operands, strict=True)):
+        if operands == op.operands:
             return op
         if op.kind == "item":
             return item(operands[0], op.attributes["index"])

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 
 from . import journal, timing
 from .errors import Declined, QirError
+from .garbage import paused
 from .ir import Derived, Func, Op, kept, place_of
-from .pattern import Pattern, bound_names, match
+from .pattern import Pattern, bound_names, match, may_match
 
 SWEEPS = 50
 GENERATIONS = 200
@@ -131,6 +132,7 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     return declare
 
 
+@paused()
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
     index, limit = _by_kind(rules), _LIMIT.get()
@@ -182,6 +184,7 @@ class _Sweep:
     def __init__(self, index, uses: dict[Op, int], firings: Limit | None):
         self.index, self.uses, self.firings = index, uses, firings
         self.log, self.links = journal.listener(Firing), journal.listener(Derived)
+        self.likely: dict[tuple[str, ...], list] = {}  # candidates by kinds, as they are met
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
@@ -191,8 +194,10 @@ class _Sweep:
         self.limit = GENERATIONS + len(func.ops)  # an op may rightly be hoisted over all others
         new: dict[Op, Op] = {}
         for op in func.ops:
-            node = self.moved(op, kept(op, tuple(new[o] for o in op.operands)))
-            new[op] = self.settle(node)
+            node = kept(op, tuple([new[o] for o in op.operands]))
+            if node is not op:
+                self.moved(op, node)
+            new[op] = self.settle(node) if self.candidates(node) else node
         if all(new[op] is op for op in func.results):
             return func, self.fired
         return replace(func, results=tuple(new[r] for r in func.results)), self.fired
@@ -206,9 +211,14 @@ class _Sweep:
         return node
 
     def settle(self, first: Op) -> Op:
-        """Try rules on a node, and on all that they build, until none fires; what it became."""
-        became: dict[Op, Op] = {}
-        stack, settled = [first], set()
+        """Try rules on a node, and on all that they build, until none fires; what it became.
+
+        The operands of the node are settled.
+        """
+        built = self.fire(first)
+        if built not in self.fresh:
+            return built or first
+        became, stack, settled = {first: built}, [built], set()
         while stack:
             op = stack[-1]
             if op in became or op in settled:
@@ -219,7 +229,7 @@ class _Sweep:
             if waiting:
                 stack.extend(waiting)
                 continue
-            node = self.moved(op, kept(op, tuple(_end(became, o) for o in op.operands)))
+            node = self.moved(op, kept(op, tuple([_end(became, o) for o in op.operands])))
             self.fresh.discard(op)
             if node is not op:
                 became[op] = node
@@ -234,7 +244,7 @@ class _Sweep:
         return _end(became, first)
 
     def fire(self, node: Op) -> Op | None:
-        candidates = self.index.get(node.kind, ())
+        candidates = self.candidates(node)
         if not candidates or not selected(node):
             return None
         if self.firings is not None and self.firings.left == 0:
@@ -258,6 +268,16 @@ class _Sweep:
             return built
         return None
 
+    def candidates(self, node: Op) -> list:
+        """The rules that may match an op of this kind on operands of these kinds."""
+        if node.kind not in self.index:
+            return []
+        kinds = (node.kind, *[operand.kind for operand in node.operands])
+        if kinds not in self.likely:
+            named = self.index[node.kind]
+            self.likely[kinds] = [each for each in named if may_match(each[1], kinds[1:])]
+        return self.likely[kinds]
+
     def note(self, firing: Firing) -> None:
         if self.log is not None:
             self.log.append(firing)
@@ -270,7 +290,7 @@ class _Sweep:
         if built.type != node.type:
             raise QirError(f"rule {each.name} would change a type: {node.type} became {built.type}",
                            at=place_of(node))  # fmt: skip
-        if self.parent.get(node, ("", node, 0))[2] >= self.limit:
+        if node in self.parent and self.parent[node][2] >= self.limit:
             raise QirError(f"rules undo each other without end at {node.kind}: "
                            f"{', '.join(self.cycle(node))}", at=place_of(node))  # fmt: skip
 
@@ -288,9 +308,9 @@ class _Sweep:
 
         Gives the new nodes and the dead ones.
         """
-        location = _united(op.location for op in matched)
-        generation = self.parent.get(node, ("", node, 0))[2] + 1
         fresh = self.unknown(built)
+        location = _united(op.location for op in matched) if fresh else ()
+        generation = self.parent[node][2] + 1 if node in self.parent else 1
         for op in fresh:
             self.uses[op] = 0
             self.fresh.add(op)
@@ -304,6 +324,8 @@ class _Sweep:
 
     def unknown(self, built: Op) -> list[Op]:
         """Nodes never counted before, operands first."""
+        if built in self.uses:
+            return []
         order, stack, seen = [], [(built, False)], set()
         while stack:
             op, ready = stack.pop()

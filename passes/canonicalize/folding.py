@@ -18,7 +18,7 @@ def folded(func: Func) -> Func:
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         nonlocal folds
         node = kept(op, operands)
-        if not _is_foldable(node):
+        if not operands or not _is_foldable(node):
             return node
         folds += 1
         return derived(_constant(node), *operands)
@@ -30,8 +30,9 @@ def folded(func: Func) -> Func:
 
 
 def _is_foldable(op: Op) -> bool:
-    if not op.operands or not all(o.is_const for o in op.operands):
-        return False
+    for operand in op.operands:
+        if operand.kind != "const":
+            return False
     if op.kind.partition(".")[0] not in ("lax", "nn") or isinstance(op.type, TupleType):
         return False
     # a broadcast of one number is better kept than a large constant
