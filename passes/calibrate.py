@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from qir import observers, segments
+from qir.attributes import ReadFile, WrittenFile
 from qir.errors import QirError, QirWarning, suggestion
 from qir.evaluate import each_value, evaluate
 from qir.graph_pass import Run, Samples, graph_pass
@@ -32,8 +33,8 @@ def calibrate(
     *,
     method: Method | None = None,
     keep: float | None = None,
-    stats: str | None = None,
-    save_stats: str | None = None,
+    stats: ReadFile | None = None,
+    save_stats: WrittenFile | None = None,
     samples: Samples,
     run: Run = evaluate,
 ) -> Func:

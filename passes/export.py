@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from qir.attributes import WrittenFile
 from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Module
@@ -15,7 +16,7 @@ WRITERS: dict[str, Callable[[Func, Path], None]] = {
 
 
 @graph_pass("any -> any")
-def export(func: Func, *, path: str) -> Func:
+def export(func: Func, *, path: WrittenFile) -> Func:
     """Write the graph to `path`, in the format that its suffix names.
 
     A function that is not called `main` goes to `path` with its name before the suffix, so that

@@ -2,8 +2,9 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from . import registry
@@ -42,6 +43,13 @@ class Block:
     name: str
     steps: tuple["Step | Block", ...]
     match: str | None = None
+
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = [str(step) for step in self.steps]
+        inside += [] if self.match is None else [f"match={option_text(self.match)}"]
+        return f"{self.name}({', '.join(inside)})"
 
 
 Steps = tuple[Step | Block, ...]
@@ -257,17 +265,63 @@ class Done:
 Listener = Callable[[Done], None]
 
 
+@dataclass(eq=False)
+class Progress:
+    """How far a pipeline has come: what it runs over, and where it is.
+
+    trail: the step that runs and the blocks round it, outermost first: the index of each in what
+    it stands in, and the function as it met it.
+    """
+
+    steps: Steps = ()
+    module: Module | None = None
+    resources: Mapping[str, object] = field(default_factory=dict)
+    trail: list[tuple[int, Func]] = field(default_factory=list)
+
+    def begin(self, steps: Steps, module: Module, resources: Mapping[str, object]):
+        """Note a pipeline that is about to run; gives the resources for it."""
+        self.steps, self.module, self.resources = steps, module, resources
+        self.trail.clear()
+        return resources
+
+
+_PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextmanager
+def followed(progress: Progress) -> Iterator[Progress]:
+    """Inside the block pipelines keep `progress`; after an error it says where that was."""
+    token = _PROGRESS.set(progress)
+    try:
+        yield progress
+    finally:
+        _PROGRESS.reset(token)
+
+
+def begun(steps: Steps, module: Module, resources: Mapping[str, object] | None):
+    """Tell whoever follows that steps run over a module; gives the resources for them."""
+    progress = _PROGRESS.get()
+    given = resources or {}
+    return given if progress is None else progress.begin(steps, module, given)
+
+
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
-    for step in steps:
+    progress = _PROGRESS.get()
+    for index, step in enumerate(steps):
+        if progress is not None:
+            progress.trail.append((index, func))
         func = _run_one(step, func, resources or {}, listen, verify)
+        if progress is not None:
+            progress.trail.pop()
     return func
 
 
 def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | None = None,
                listen: Listener | None = None, verify: bool = True) -> Module:  # fmt: skip
     """Run the steps on every function of a module, all in the form that the first step takes."""
+    resources = begun(steps, module, resources)
     for func in module.funcs:
         check_start(func, steps)
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
