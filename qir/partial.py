@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 from .errors import QirError
 from .ir import Func, Module
-from .pipeline import Block, Done, Listener, Step, Steps, begun, check_start, run_steps
+from .pipeline import Block, Done, Listener, Step, Steps, check_start, run_steps
+from .progress import begun
 from .rewrite import limited
 
 

@@ -2,9 +2,8 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from . import registry
@@ -14,6 +13,7 @@ from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
 from .plugins import with_left_out
+from .progress import begun, progress_now
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -265,50 +265,10 @@ class Done:
 Listener = Callable[[Done], None]
 
 
-@dataclass(eq=False)
-class Progress:
-    """How far a pipeline has come: what it runs over, and where it is.
-
-    trail: the step that runs and the blocks round it, outermost first: the index of each in what
-    it stands in, and the function as it met it.
-    """
-
-    steps: Steps = ()
-    module: Module | None = None
-    resources: Mapping[str, object] = field(default_factory=dict)
-    trail: list[tuple[int, Func]] = field(default_factory=list)
-
-    def begin(self, steps: Steps, module: Module, resources: Mapping[str, object]):
-        """Note a pipeline that is about to run; gives the resources for it."""
-        self.steps, self.module, self.resources = steps, module, resources
-        self.trail.clear()
-        return resources
-
-
-_PROGRESS: ContextVar[Progress | None] = ContextVar("progress", default=None)
-
-
-@contextmanager
-def followed(progress: Progress) -> Iterator[Progress]:
-    """Inside the block pipelines keep `progress`; after an error it says where that was."""
-    token = _PROGRESS.set(progress)
-    try:
-        yield progress
-    finally:
-        _PROGRESS.reset(token)
-
-
-def begun(steps: Steps, module: Module, resources: Mapping[str, object] | None):
-    """Tell whoever follows that steps run over a module; gives the resources for them."""
-    progress = _PROGRESS.get()
-    given = resources or {}
-    return given if progress is None else progress.begin(steps, module, given)
-
-
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
-    progress = _PROGRESS.get()
+    progress = progress_now()
     for index, step in enumerate(steps):
         if progress is not None:
             progress.trail.append((index, func))

@@ -28,8 +28,8 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("forms", "graph_pass", "target", "registry", "pipeline", "partial"),
-    *("drift", "noise", "excerpt", "bisection", "report", "api"),
+    *("forms", "graph_pass", "target", "registry", "progress", "pipeline", "partial"),
+    *("drift", "noise", "excerpt", "bisection", "report", "api", "reproducer", "reduction"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""

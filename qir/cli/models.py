@@ -13,7 +13,8 @@ from pathlib import Path
 
 import click
 
-from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
+from .opt import Wishes, check_folder, drift_options, pipeline_text, quickest_run, settings
+from .reproducers import BY_DEFAULT, kept_when_it_fails, reproducer_option
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
                sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # fmt: skip
@@ -51,8 +52,9 @@ def model_options(command):
 @model_options
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
+@reproducer_option
 def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
-             drift_budget) -> None:  # fmt: skip
+             drift_budget, reproducer) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
 
     def measure(module):
@@ -68,7 +70,9 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
 
     check_folder(output)
-    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
+    check_folder(reproducer)
+    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure,
+                                   reproducer or BY_DEFAULT)  # fmt: skip
     if output:
         quantized.save(output)
     click.echo(quantized.report())
@@ -97,10 +101,12 @@ def run(model, inputs, output, target) -> None:
         click.echo(described(name, array))
 
 
-def quantized_model(model, calibration, inputs, pipeline, param, target, measure=None):
+def quantized_model(model, calibration, inputs, pipeline, param, target, measure=None,
+                    reproducer=None):  # fmt: skip
     """The float module and the quantized model that the options of a command ask for.
 
-    measure: from the float module to a listener for the pipeline, or None.
+    measure: from the float module to a listener for the pipeline, or None. reproducer: where to
+    write one if the pipeline fails, None for nowhere.
     """
     from .. import api
     from ..arrays import samples_from
@@ -110,7 +116,9 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
     listen = None if measure is None else measure(module)
-    return module, api.quantize(module, None, samples, text, target, listen, **parameters)
+    wishes = Wishes(param=param, reproducer=reproducer)
+    with kept_when_it_fails(wishes, module, text, partial(click.echo, err=True)):
+        return module, api.quantize(module, None, samples, text, target, listen, **parameters)
 
 
 def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):

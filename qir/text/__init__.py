@@ -2,10 +2,19 @@
 
 from .read import random_array, read_module, read_value
 from .syntax import Source, parse_pipelines
-from .weights import write_atomically
-from .write import header_text, load_module, print_func, print_module, save_module, whole_text
+from .weights import decoded, encoded, write_atomically
+from .write import (
+    header_text,
+    load_module,
+    option_text,
+    print_func,
+    print_module,
+    save_module,
+    whole_text,
+)
 
 __all__ = [
-    "Source", "header_text", "load_module", "parse_pipelines", "print_func", "print_module",
-    "random_array", "read_module", "read_value", "save_module", "whole_text", "write_atomically",
+    "Source", "decoded", "encoded", "header_text", "load_module", "option_text", "parse_pipelines",
+    "print_func", "print_module", "random_array", "read_module", "read_value", "save_module",
+    "whole_text", "write_atomically",
 ]  # fmt: skip

@@ -1,0 +1,1 @@
+"""Making a failing graph and its pipeline smaller."""
