@@ -56,7 +56,7 @@ def status(command: click.Command, arguments: list[str] | None, name: str) -> in
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             click.echo("error: cannot write the output: the device is full", err=True)
             return USER_ERROR
-        from ..reproducer.alike import raised_in
+        from ..reproducer import raised_in
 
         traceback.print_exc()
         click.echo(f"error: this is a bug in qir, {type(error).__name__} in {raised_in(error)}; "

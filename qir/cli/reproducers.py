@@ -73,8 +73,7 @@ def _wanted(reproducer: str | None, users_error: bool) -> bool:
 
 def _kept(error, progress, drawn, failing: Failing, wishes, module, pipeline: str) -> str:
     """Write the reproducer of an error; gives what to tell of it."""
-    from ..reproducer import Reproducer, captured, reproducer_text
-    from ..reproducer.capture import error_text
+    from ..reproducer import Reproducer, captured, error_text, reproducer_text
 
     if progress.module is None:
         record = Reproducer(error_text(error), pipeline, verify_each=wishes.verify_each,
