@@ -13,8 +13,9 @@ from .bisect import bisect
 from .listing import passes, pipelines, targets
 from .models import quantize, run
 from .opt import opt
+from .reduce import reduce
 
-COMMANDS = (opt, quantize, run, bench, bisect, passes, pipelines, targets)
+COMMANDS = (opt, quantize, run, bench, bisect, reduce, passes, pipelines, targets)
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 
 cli = click.Group(
