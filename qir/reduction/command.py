@@ -16,6 +16,8 @@ from ..reproducer import blanked
 PLACE = "{}"
 SHOWN = 20
 """How many of a command's last lines a message shows."""
+CANNOT = (126, 127)
+"""The exit statuses of a shell for what it cannot run or cannot find."""
 _ERROR = re.compile(r"(?i)\b(\w*error: .*)")
 
 
@@ -86,6 +88,9 @@ def failure_of(ended: Ended, command: str, match: str | None, any_failure: bool)
         raise QirError("the command does not fail on this graph", at=command,
                        help="it must end with another exit status than 0, as grep -q and "
                             "test do where something is not so")  # fmt: skip
+    if ended.status in CANNOT:
+        raise QirError("the shell cannot run the command", at=command,
+                       help=ended.said.strip() or "is it installed, and may it be run?")
     if match is None:
         error = None if any_failure else last_error(ended.said)
         return Failure(ended.status, error)
