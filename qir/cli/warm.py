@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..reduction.command import Ended, Runner, by_shell, on_file
 
-_WORDS = r"""(?:[\w./:,@%+=-]+|'[^']*'|"[^"$`\\!]*"|\{\})+"""
+_WORDS = r"""(?:[\w./:,@%+=-]|'[^']*'|"[^"$`\\!]*"|\{\})+"""
 _PLAIN = re.compile(rf"\s*{_WORDS}(?:[ \t]+{_WORDS})*\s*")
 """Commands that mean the same without a shell."""
 _TICK = 2e-3
