@@ -8,7 +8,7 @@ from ..errors import QirError
 
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 _NAME = re.compile(r"[%@#][\w./-]+")
-_NUMBER = re.compile(r"(?<![A-Za-z_])-?\d+(\.\d+)?([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"(?<!\w)-?\d+(\.\d+)?([eE][-+]?\d+)?")
 _LIST = re.compile(r"\[[^\[\]]*\]|<[^<>]*>")
 _MORE = re.compile(r" \(and # more\)| and # more")
 

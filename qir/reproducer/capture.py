@@ -8,6 +8,7 @@ those before the blocks round it, then the original one; data is tried item by i
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 import numpy as np
 
@@ -53,13 +54,19 @@ class Drawn:
 
     def slices(self) -> Iterator[tuple]:
         """What may be enough to fail again: the last item drawn, the first, all that is kept."""
-        if not self.first and callable(self.source):
-            self.first = [item for _, item in zip(range(1), self.source(), strict=False)]
+        if not self.first:
+            self.first = list(islice(_again(self.source), 1))
         if self.last:
             yield tuple(self.last)
         if self.first and not _among(self.first[0], self.last):
             yield (self.first[0],)
         yield (*self.first, *(item for item in self.last if not _among(item, self.first)))
+
+
+def _again(source) -> Iterator:
+    """The items of data that nobody has drawn from."""
+    items = source() if callable(source) else source
+    return iter(items if hasattr(items, "__iter__") else ())
 
 
 def _among(item, items: list) -> bool:
