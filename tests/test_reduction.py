@@ -121,9 +121,9 @@ func @main(%x: f32[4,9,9,6], %z: f32[4,9,9,6]) -> (f32[4,5,5,10]) {
 }
 """
     left = smallest(text, lambda module: "nn.conv2d" in kinds(module))
-    assert left == ("func @main(%v3: f32[1,1,1,1]) -> (f32[1,1,1,1]) {\n"
+    assert left == ("func @main(%v2: f32[1,1,1,1]) -> (f32[1,1,1,1]) {\n"
                     "  %0 = const(value=[[[[0.0]]]]) : f32[1,1,1,1]\n"
-                    "  %1 = nn.conv2d(%v3, %0) : f32[1,1,1,1]\n  return %1\n}\n")  # fmt: skip
+                    "  %1 = nn.conv2d(%v2, %0) : f32[1,1,1,1]\n  return %1\n}\n")  # fmt: skip
 
 
 def test_ops_of_several_results_and_grids_are_cut():

@@ -21,13 +21,13 @@ def minimized(items: Sequence[Item], fails: Callable[[tuple[Item, ...]], bool],
     kept = tuple(items)
     size = len(kept) if whole else -(-len(kept) // 2)
     while size:
-        before = kept
+        before = len(kept)
         stop = len(kept)
         while stop > 0:
             shorter = kept[: max(0, stop - size)] + kept[stop:]
             if fails(shorter):
                 kept = shorter
             stop -= size
-        if size > 1 or kept == before:
+        if size > 1 or len(kept) == before:
             size //= 2
     return kept
