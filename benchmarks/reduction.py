@@ -74,8 +74,8 @@ def main(ops, write) -> None:
         for what, check in CHECKS.items():
             rows.append((what, size(func), *shrunk(func, Path(folder), check)))
     load = os.getloadavg()[0]
-    title = (f"A random network with a planted fault, shrunk by qir reduce (load average {load:.0f} "
-             "at the end: it takes as many times longer as others compute beside it)")
+    title = ("A random network with a planted fault, shrunk by qir reduce (load average "
+             f"{load:.0f} at the end: it takes as many times longer as others compute beside it)")
     click.echo(f"{title}\n{columns(rows)}\n")
     if write:
         parts = [title, markdown(rows)]
