@@ -27,6 +27,11 @@ Padding = NewType("Padding", object)
 Words = NewType("Words", tuple)
 """A list of names."""
 
+ReadFile = NewType("File", str)
+"""The path of a file that a pass reads."""
+WrittenFile = NewType("File", str)
+"""The path of a file that a pass writes."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -145,6 +150,8 @@ _READERS = {
     float: _number,
     bool: _truth,
     str: _word,
+    ReadFile: _word,
+    WrittenFile: _word,
     Pair: _pair,
     Ints: lambda v: _sequence(v, _integer, "integers"),
     Floats: lambda v: _sequence(v, _number, "numbers"),

@@ -13,6 +13,7 @@ from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
 from .plugins import with_left_out
+from .progress import begun, progress_now
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -47,7 +48,7 @@ class Block:
         from .text.write import option_text
 
         inside = [str(step) for step in self.steps]
-        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        inside += [] if self.match is None else [f"match={option_text(self.match)}"]
         return f"{self.name}({', '.join(inside)})"
 
 
@@ -274,15 +275,21 @@ Listener = Callable[[Done], None]
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
+    progress = progress_now()
     for number, step in enumerate(steps):
         row = title(step), "step", (number, title(step))
+        if progress is not None:
+            progress.trail.append((number, func))
         func = _run_one(step, func, resources or {}, listen, verify, row)
+        if progress is not None:
+            progress.trail.pop()
     return func
 
 
 def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | None = None,
                listen: Listener | None = None, verify: bool = True) -> Module:  # fmt: skip
     """Run the steps on every function of a module, all in the form that the first step takes."""
+    resources = begun(steps, module, resources)
     for func in module.funcs:
         check_start(func, steps)
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))

@@ -140,7 +140,7 @@ def test_passes_show_arrow_options_and_first_line(call):
     assert code == 0
     assert ("propagate_types(weights: per_channel|per_tensor = per_channel)  [calibrated -> qdq]\n"
             "    ") in out  # fmt: skip
-    assert "export(path: str)  [any -> any]\n    Write the graph to `path`" in out
+    assert "export(path: file)  [any -> any]\n    Write the graph to `path`" in out
 
 
 def test_pipelines_and_targets_are_listed(call):

@@ -2,7 +2,6 @@
 
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from .weights import open_weights
 @paused()
 def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False,
                 names: dict[Op, str] | None = None) -> Module:  # fmt: skip
-    """The module a text holds; a weights file it names is looked for beside `file`.
+    """The module a text holds; a weights file it names, if not inside it, is beside `file`.
 
     lines: what has no location gets the one of its line, `file:3`. names: a dict to enter the
     values' names in the text into, `%x`. Raises QirError with file, line, column and a caret.
@@ -30,7 +29,7 @@ def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=Fals
     weights, headers = _headers(calls, source)
     if lines:
         functions = tuple(_at_lines(record, source) for record in functions)
-    resources = open_weights(Path(file).parent / weights) if weights else {}
+    resources = open_weights(weights, file) if weights else {}
     found: dict[str, Func] = {}
     for record in functions:
         if record.name in found:

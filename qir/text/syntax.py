@@ -14,6 +14,9 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 from ..errors import Place, QirError
 from ..garbage import paused
 
+SHOWN = 1000
+"""The longest line that a message shows; one with weights in it is longer by far."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ref:
@@ -121,6 +124,7 @@ class Source:
         start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", offset)
         line = self.text[start:] if end < 0 else self.text[start:end]
+        line = line if len(line) <= SHOWN else ""
         number = bisect_left(self.line_ends, offset) + self.first_line
         return Place(self.file, number, offset - start + 1, line, width)
 

@@ -1,10 +1,15 @@
-"""Weights in `.safetensors` files beside the text: written atomically, read when needed."""
+"""Weights in `.safetensors` files beside the text: written atomically, read when needed.
 
+A text may also hold them itself, as `data:base64,` and the bytes of such a file.
+"""
+
+import base64
+import io
 import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -21,12 +26,20 @@ _CODES = {
 }  # fmt: skip
 
 
-def open_weights(path: Path) -> dict[str, Resource]:
+INSIDE = "data:base64,"
+"""How a name begins that is no name of a file but holds the file's bytes."""
+
+
+def open_weights(name: str, text: str | Path) -> dict[str, Resource]:
     """The arrays of a weights file by name, none of them read yet.
 
-    The header is checked against the file's size, so that a truncated file is an error here and
-    not when some weight is first used.
+    name: as the text has it, a file beside `text` or the bytes themselves. The header is checked
+    against the size, so that a truncated file is an error here and not when some weight is first
+    used.
     """
+    if name.startswith(INSIDE):
+        return decoded(name, text)
+    path = Path(text).parent / name
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -35,15 +48,38 @@ def open_weights(path: Path) -> dict[str, Resource]:
         help = "the text names this file; keep the two together"
         raise QirError(f"cannot read the weights: {error.strerror}", at=str(path),
                        help=help) from None  # fmt: skip
+    return _resources(header, partial(_mapped, path))
+
+
+def encoded(arrays: Mapping[str, np.ndarray]) -> str:
+    """The arrays as a name that holds them, the same for the same arrays every time."""
+    return INSIDE + base64.b64encode(weights_bytes(arrays)).decode()
+
+
+def decoded(name: str, text: str | Path) -> dict[str, Resource]:
+    """The arrays that `encoded` put in a name; QirError if it is damaged, at the text it is in."""
+    try:
+        data = base64.b64decode(name.removeprefix(INSIDE), validate=True)
+    except ValueError:  # of no whole bytes, or of other characters
+        raise _broken(text) from None
+    header = _header(io.BytesIO(data), len(data), text)
+    return _resources(header, lambda: np.frombuffer(data, np.uint8))
+
+
+def _resources(header: Mapping[str, tuple[int, dict]], content: Callable) -> dict[str, Resource]:
     return {
-        name: Resource(name, partial(_read, path, offset, entry), entry["kind"], entry["shape"])
+        name: Resource(name, partial(_read, content, offset, entry), entry["kind"], entry["shape"])
         for name, (offset, entry) in header.items()
     }
 
 
-def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
-    broken = QirError("this is no whole weights file, it is truncated or damaged", at=str(path),
-                      help="write the model again")  # fmt: skip
+def _broken(path: str | Path) -> QirError:
+    return QirError("this is no whole weights file, it is truncated or damaged", at=str(path),
+                    help="write the model again")  # fmt: skip
+
+
+def _header(file, size: int, path: str | Path) -> dict[str, tuple[int, dict]]:
+    broken = _broken(path)
     start = file.read(8)
     if len(start) < 8:
         raise broken
@@ -82,17 +118,20 @@ def _numpy(name: str) -> np.dtype:
     return np.dtype(name)
 
 
-def _read(path: Path, start: int, entry: dict) -> np.ndarray:
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path)) from None
+
+
+def _read(content: Callable[[], np.ndarray], start: int, entry: dict) -> np.ndarray:
     shape = entry["shape"]
     if 0 in shape:
         return np.zeros(shape, entry["kind"])
-    try:
-        mapped = np.memmap(path, np.uint8, "r")
-    except OSError as error:
-        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path)) from None
     count = int(np.prod(shape, dtype=np.int64))
     begin = start + entry["begin"]
-    part = mapped[begin : begin + count * entry["kind"].itemsize]
+    part = content()[begin : begin + count * entry["kind"].itemsize]
     return part.view(entry["kind"]).reshape(shape)
 
 
