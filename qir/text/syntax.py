@@ -143,6 +143,8 @@ def _parse(source: Source, start: str):
         raise _syntax_error(source, error) from None
     except RecursionError:
         raise QirError("nested too deeply to read", at=source.file) from None
+    except ValueError:  # of int(), which reads no more than 4300 digits
+        raise QirError("a number has more digits than can be read", at=source.file) from None
 
 
 @cache
