@@ -43,10 +43,10 @@ def main(ops, rounds, write) -> None:
         rows += table_rows(found, size)
         click.echo(columns([HEADER, *rows[-len(STEPS) :]]) + "\n")
     form = "the generic form" if generic else "its ops' own form"
-    title = (f"qir against xDSL {version('xdsl')}, which prints in {form}. Processor time, medians; "
-             "qir / xDSL below 1 means that qir is faster. Linear is qir's time per op over that at the "
-             "smallest size. qir checks the type of every op that it parses, xDSL does not here. "
-             "Both leave the same number of ops.")  # fmt: skip
+    title = (f"qir against xDSL {version('xdsl')}, which prints in {form}. Processor time, "
+             "medians; qir / xDSL below 1 means that qir is faster. Linear is qir's time per op "
+             "over that at the smallest size. qir checks the type of every op that it parses, "
+             "xDSL does not here. Both leave the same number of ops.")  # fmt: skip
     if write:
         path = write_results("compiler", "Text and rewriting", [title, markdown([HEADER, *rows])])
         click.echo(f"written to {path}")
