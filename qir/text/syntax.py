@@ -185,10 +185,8 @@ _TOKENS = {
 
 
 def number(text: str):
-    """What a NUMBER stands for: an int, or a float where it has a point or an exponent."""
-    if text.lstrip("-") == "inf":
-        return float(text)
-    return float(text) if any(c in text for c in ".eE") else int(text)
+    """What a NUMBER stands for: an int, or a float with a point or an exponent, or infinite."""
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def unquoted(text: str) -> str:
