@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from . import journal
 from .errors import QirError
 from .tables import table
 from .types import TupleType, Type, dtype_of
@@ -280,6 +281,23 @@ def count_uses(ops: Iterable[Op], results: Iterable[Op]) -> dict[Op, int]:
     return uses
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Derived:
+    """An entry of the journal: an op that a pass made to stand for older ones."""
+
+    op: Op
+    olds: tuple[Op, ...]
+
+
+def derived(op: Op, *olds: Op) -> Op:
+    """The op itself, remembered as made from older ones where somebody listens.
+
+    `transform` and `rewrite` remember by themselves.
+    """
+    journal.note(Derived, op, olds)
+    return op
+
+
 def transform(func: Func, change) -> Func:
     """Rebuild a function bottom up: `change(op, operands)` gives what stands for each op.
 
@@ -288,6 +306,9 @@ def transform(func: Func, change) -> Func:
     new: dict[Op, Op] = {}
     for op in func.ops:
         new[op] = change(op, tuple([new[o] for o in op.operands]))
+    links = journal.listener(Derived)
+    if links is not None:
+        links.extend(Derived(now, (op,)) for op, now in new.items() if now is not op)
     parameters = tuple(new[p] for p in func.parameters)
     return replace(func, parameters=parameters, results=tuple(new[r] for r in func.results))
 

@@ -6,6 +6,7 @@ opens by itself is not seen.
 """
 
 import os
+import re
 import stat
 import sys
 import sysconfig
@@ -19,6 +20,7 @@ from ..errors import QirError
 _OPENED: ContextVar[dict[str, None] | None] = ContextVar("files opened", default=None)
 _HOOKED: list[bool] = []  # a hook cannot be taken away again, so that there is one at most
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/", "/usr/", "/lib")
+_INSTALLED = re.compile(r"/(site|dist)-packages/|\.(egg|dist)-info/|\.pyc$")
 
 
 def depfile_option(command):
@@ -73,7 +75,7 @@ def _opened(event: str, arguments: tuple) -> None:
 
 
 def _matters(name: str) -> bool:
-    if name.startswith(_not_theirs()) or name.endswith(".pyc"):
+    if name.startswith(_not_theirs()) or _INSTALLED.search(name):
         return False
     try:
         return stat.S_ISREG(os.stat(name).st_mode)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,27 @@ def print_module(module: Module, locations: bool = False) -> str:
     """The text of a module, as `print_func` prints each function; without its headers."""
     printer = _Printer(locations)
     return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def value_names(func: Func) -> dict[Op, str]:
+    """The name of every value as `print_func` has it: `%x` for a parameter, `%0` and on."""
+    names, number = {p: f"%{p.attributes['name']}" for p in func.parameters}, 0
+    taken = set(names.values())
+    for op in func.ops:
+        if op in names:
+            continue
+        while f"%{number}" in taken:
+            number += 1
+        names[op] = f"%{number}"
+        number += 1
+    return names
+
+
+def op_printer(func: Func) -> Callable[[Op], str]:
+    """What prints single ops of a function, by the names that they have in its text."""
+    printer = _Printer(locations=False)
+    printer.func(func)
+    return printer.op
 
 
 def header_text(name: str, fields: Mapping[str, object]) -> str:
@@ -82,6 +103,19 @@ def load_module(path: str | Path) -> Module:
     return read_module(text, str(path))
 
 
+def lines_of(funcs: Sequence[tuple[Func, Iterable[Op]]],
+             names: Sequence[Mapping[Op, str]]) -> list[list[str]]:  # fmt: skip
+    """The lines of functions, each with its ops in a given order and its values under given names.
+
+    Equal arrays have one name in all of them, others another.
+    """
+    printer, found = _Printer(locations=False), []
+    for (func, ops), printer.names in zip(funcs, names, strict=True):
+        lines = [f"  {printer.op(op)}" for op in ops if op.kind != "parameter"]
+        found.append([printer.head(func), *lines, printer.end(func), "}"])
+    return found
+
+
 def option_text(value) -> str:
     """An attribute or option value as the text has it."""
     return _Printer(locations=False).value(value)
@@ -112,29 +146,27 @@ class _Printer:
         self.places: dict[tuple[str, ...], str] = {}
 
     def func(self, func: Func) -> str:
-        self.names, taken = {}, {p.attributes["name"] for p in func.parameters}
-        number = 0
-        for op in func.ops:
-            if op.kind == "parameter":
-                self.names[op] = f"%{op.attributes['name']}"
-                continue
-            while str(number) in taken:
-                number += 1
-            self.names[op] = f"%{number}"
-            number += 1
+        self.names = value_names(func)
+        lines = [self.head(func)]
+        lines += [f"  {self.op(op)}" for op in func.ops if op.kind != "parameter"]
+        lines += [self.end(func), "}", ""]
+        return "\n".join(lines)
+
+    def head(self, func: Func) -> str:
         inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
                            for p in func.parameters)  # fmt: skip
         names = [f"{name}: " if name else "" for name in func.result_names]
         names = names or [""] * len(func.results)
         results = ", ".join(f"{name}{self.type(r.type)}"
                             for name, r in zip(names, func.results, strict=True))  # fmt: skip
-        lines = [f"func @{func.name}({inputs}) -> ({results}) {{"]
-        lines += [f"  {self.op(op)}" for op in func.ops if op.kind != "parameter"]
-        returned = ", ".join(self.names[r] for r in func.results)
-        lines += [f"  return {returned}".rstrip(), "}", ""]
-        return "\n".join(lines)
+        return f"func @{func.name}({inputs}) -> ({results}) {{"
+
+    def end(self, func: Func) -> str:
+        return f"  return {', '.join(self.names[r] for r in func.results)}".rstrip()
 
     def op(self, op: Op) -> str:
+        if op.kind == "parameter":
+            return f"{self.names[op]}: {self.type(op.type)}"
         inside = [self.names[o] for o in op.operands]
         if op.kind == "const":
             inside.append(f"value={self.constant(op)}")
