@@ -147,6 +147,8 @@ def _parse(source: Source, start: str):
         raise _syntax_error(source, error) from None
     except RecursionError:
         raise QirError("nested too deeply to read", at=source.file) from None
+    except ValueError:  # of int(), which reads no more than 4300 digits
+        raise QirError("a number has more digits than can be read", at=source.file) from None
 
 
 @cache
@@ -187,10 +189,8 @@ _TOKENS = {
 
 
 def number(text: str):
-    """What a NUMBER stands for: an int, or a float where it has a point or an exponent."""
-    if text.lstrip("-") == "inf":
-        return float(text)
-    return float(text) if any(c in text for c in ".eE") else int(text)
+    """What a NUMBER stands for: an int, or a float with a point or an exponent, or infinite."""
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def unquoted(text: str) -> str:
