@@ -58,6 +58,8 @@ def calibrate(
     options = {"percentile": {} if keep is None else {"keep": keep}}
     ranges = {
         op: _range(name, found[name], methods[name], options.get(methods[name], {}))
+        if op.type.size
+        else (0.0, 0.0)  # no data could say, and nothing will stand on that grid
         for name, op in observed.items()
     }
 

@@ -1,24 +1,21 @@
 """What a drawn op and a drawn network must fulfil."""
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from ...api import run_pipeline
 from ...dialect import items
 from ...evaluate import evaluate
-from ...forms import complaints
-from ...ir import Func, Module
+from ...ir import Func
 from ...registry import target_named
 from .draft import draw_mood
 from .networks import draw_network
 from .nodes import Leaves, draw_node
+from .pipelines import check_pipeline, draw_normal
 from .soundness import largest_of, round_trip, unlike
 from .values import draw_inputs
 
-SILENT = 200.0
-"""The signal to noise, in dB, of a result without any noise."""
 LOGICAL = ("lax.and", "lax.or", "lax.xor", "lax.not", "lax.reduce_and", "lax.reduce_or")
 
 
@@ -50,51 +47,13 @@ def check_op(kind: str, seed: int, target: str | None = None) -> str | None:
     return complaint and f"{complaint}\n{func}"
 
 
-@dataclass(frozen=True)
-class Loss:
-    """What quantization cost one result: signal to noise in dB, and its type."""
-
-    decibels: float
-    type: object
-
-
 def check_network(seed: int, pipeline: str = "ptq_int8", target: str | None = None):
     """What is wrong with a random network after a pipeline, and what each result lost by it.
 
-    The result is to serve another batch with the same bits and to survive saving and loading;
-    with a target, the compiled graph must give those bits too (floats that stay, nearly so).
+    See `check_pipeline` for what is demanded.
     """
     rng = np.random.default_rng([7, seed])
     func = draw_network(rng)
     samples = [draw_normal(rng, func) for _ in range(4)]
-    after = run_pipeline(Module((func,)), pipeline, samples, run=evaluate).main
-    wanted, found = evaluate(func, samples[0]), evaluate(after, samples[0])
-    losses = [Loss(_decibels(a, b), r.type)
-              for a, b, r in zip(wanted, found, func.results, strict=True)]  # fmt: skip
-    one = evaluate(after.with_batch(1), [x[:1] for x in samples[0]])
-    if any(not np.array_equal(a[:1], b) for a, b in zip(found, one, strict=True)):
-        return f"batch 1 gives other numbers\n{func}", losses
-    if target is not None:
-        ours = map(np.asarray, target_named(target).compile(after)(*samples[0]))
-        if not _same(after, found, ours, largest_of(after, samples[0])):
-            return f"{target} gives other numbers than numpy\n{func}became\n{after}", losses
-    return round_trip(after, samples[0], found), losses
-
-
-def _same(func: Func, wanted, found, largest: float) -> bool:
-    """Whether results have the same bits, or where the function computes floats nearly so."""
-    pairs = zip(func.results, wanted, found, strict=True)
-    if next(complaints(func, "int8"), None) is None:
-        return all(np.array_equal(a, b) for _, a, b in pairs)
-    return all(unlike(r.type, a, b, largest) is None for r, a, b in pairs)
-
-
-def draw_normal(rng: np.random.Generator, func: Func) -> list[np.ndarray]:
-    """Normal numbers for the parameters of a network."""
-    return [rng.normal(size=p.shape).astype(np.float32) for p in func.parameters]
-
-
-def _decibels(signal: np.ndarray, found: np.ndarray) -> float:
-    power = float(np.square(signal, dtype=np.float64).mean())
-    noise = float(np.square(signal - found, dtype=np.float64).mean())
-    return SILENT if noise == 0 else float(10 * np.log10(max(power, 1e-30) / noise))
+    passage = check_pipeline(func, pipeline, samples, target)
+    return passage.complaint, list(passage.losses)

@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import QirError
 from ...ir import Func, Op, const, item, parameter
 from ...types import tensor
+from .traced import TRACED
 from .values import Rng, chance, one_of
 
 POINTWISE = ("relu", "relu6", "sigmoid", "tanh", "silu", "hard_swish", "elu")
@@ -19,10 +20,13 @@ BATCH = 2
 
 
 class _Network:
-    """A network on the way: its values, each with the batch in front."""
+    """A network on the way: its values, each with the batch in front.
 
-    def __init__(self, rng: Rng):
-        self.rng = rng
+    traced: the part of its layers that are spelled as a trace has them.
+    """
+
+    def __init__(self, rng: Rng, traced: float):
+        self.rng, self.traced = rng, traced
         self.lax, self.nn = (import_module(f"qir.dialects.{name}") for name in ("lax", "nn"))
         self.values: list[Op] = []
         self.places = 0
@@ -47,9 +51,12 @@ class _Network:
         return one_of(self.rng, (None, None, None, (0.0, np.inf), (0.0, 6.0), (-1.0, 2.0)))
 
 
-def draw_network(rng: Rng, steps: int | None = None) -> Func:
-    """A function of one or two images and one to four results, batch 2, of about `steps` layers."""
-    net = _Network(rng)
+def draw_network(rng: Rng, steps: int | None = None, traced: float = 0.0) -> Func:
+    """A function of one or two images and one to four results, batch 2, of about `steps` layers.
+
+    traced: the part of the layers that are written in primitives of lax, as a trace has them.
+    """
+    net = _Network(rng, traced)
     side, channels = int(rng.integers(3, 9)), one_of(rng, (1, 3, 4, 8))
     shape = (BATCH, side, side + int(rng.integers(2)), channels)
     parameters = [
@@ -72,7 +79,8 @@ def draw_network(rng: Rng, steps: int | None = None) -> Func:
 def _grow(net: _Network) -> None:
     """Add a layer on a recent value."""
     x = net.recent()
-    made = one_of(net.rng, _LAYERS[x.type.rank])(net, x)
+    table = TRACED if net.traced and chance(net.rng, net.traced) else _LAYERS
+    made = one_of(net.rng, table[x.type.rank])(net, x)
     for value in made if isinstance(made, tuple) else (made,):
         net.places += 1
         net.values.append(value.located((f"net:{net.places}",)) if value.kind != "item" else value)
