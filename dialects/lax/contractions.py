@@ -97,7 +97,7 @@ def conv_general_dilated(
         f"{outputs} output channels in {groups} groups, {batch_groups} of the batch",
     )
     ones = (1,) * spatial
-    grown = [(n - 1) * d + 1 for n, d in zip(image[2:], lhs_dilation or ones, strict=True)]
+    grown = map(windows.dilated_size, image[2:], lhs_dilation or ones)
     axes = zip(grown, window, strides, _pads(padding), rhs_dilation or ones, strict=True)
     shape = [image[0] // batch_groups, outputs, *(windows.output_size(*axis) for axis in axes)]
     return x.with_shape(shape[out_spec.index(i)] for i in range(x.rank))
@@ -147,7 +147,7 @@ def _reduce_window(name: str, combine, doc: str, extremum: str | None):
         require(len(padding) == 2 * x.rank, f"'padding' needs {x.rank} lows and as many highs")
         require(x.grid is None or x.grid.per_tensor, f"compares values of one scale, found {x}")
         ones = (1,) * x.rank
-        grown = [(n - 1) * d + 1 for n, d in zip(x.shape, base_dilation or ones, strict=True)]
+        grown = map(windows.dilated_size, x.shape, base_dilation or ones)
         pads = _pads(padding)
         axes = zip(grown, window, strides, pads, window_dilation or ones, strict=True)
         return x.with_shape(windows.output_size(*axis) for axis in axes)

@@ -13,13 +13,15 @@ import numpy as np
 
 from ... import registry
 from ...api import compile, run_pipeline
+from ...errors import QirError
 from ...evaluate import evaluate, evaluate_op
 from ...forms import complaints, implies
-from ...ir import Func, Module
+from ...ir import Func, Module, Op
 from ...pipeline import Done
 from ...rounding import CONTRACTS
-from ...text.write import option_text
 from ...text.syntax import CallText, Ref
+from ...text.write import option_text
+from ...types import TupleType
 from .soundness import largest_of, round_trip, unlike
 from .values import Rng, chance, one_of
 
@@ -184,11 +186,16 @@ def _unexplained(func: Func, done: list[Done], values, arrays) -> str | None:
 
 
 def _noise(quantized: Func, wanted, arrays) -> list[float]:
-    """For each result what half a step of noise on every quantized value makes of it, at most."""
+    """For each result what half a step of noise on every quantized value makes of it, at most.
+
+    Where noise takes a root below zero and the like, anything is explained.
+    """
     most = [0.0] * len(wanted)
     for trial in range(TRIALS):
         found = _dithered(quantized, arrays, np.random.default_rng(trial))
-        most = [max(m, rms(b - a)) for m, a, b in zip(most, wanted, found, strict=True)]
+        sizes = [rms(b - a) for a, b in zip(wanted, found, strict=True)]
+        most = [max(m, size) if np.isfinite(size) else np.inf
+                for m, size in zip(most, sizes, strict=True)]  # fmt: skip
     return most
 
 
@@ -210,7 +217,7 @@ def _dithered(func: Func, arrays, rng: Rng) -> list[np.ndarray]:
     return [values[r] for r in func.results]
 
 
-def _step(result) -> float:
+def _step(result: Op) -> float:
     """The step of the grid that a result of reals stands on, 0 if it stands on none."""
     if result.kind != "quant.dequantize":
         return 0.0
@@ -218,10 +225,21 @@ def _step(result) -> float:
 
 
 def _batch_dependent(after: Func, found, arrays) -> str | None:
-    one = evaluate(after.with_batch(1), [x[:1] for x in arrays])
+    try:
+        single = after.with_batch(1)
+    except QirError as error:
+        if any(_empty(op) for op in after.ops):  # a reshape of nothing cannot infer its batch
+            return None
+        return str(error)
+    one = evaluate(single, [x[:1] for x in arrays])
     if same_stored(after, [a[:1] for a in found], one, arrays):
         return None
     return "batch 1 gives other numbers"
+
+
+def _empty(op: Op) -> bool:
+    types = op.type.items if isinstance(op.type, TupleType) else (op.type,)
+    return any(type.size == 0 for type in types)
 
 
 def _differs_compiled(after: Func, found, arrays, target: str) -> str | None:

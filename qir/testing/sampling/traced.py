@@ -11,7 +11,7 @@ import numpy as np
 from ...ir import Op, const
 from .values import chance, one_of
 
-UNARY = ("tanh", "logistic", "exp", "neg", "abs", "square", "sin", "erf", "sign", "floor")
+UNARY = ("tanh", "logistic", "exp", "neg", "abs", "square", "sin", "erf")
 
 
 def _wide(net, like: Op, array: np.ndarray) -> Op:
