@@ -7,8 +7,9 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/qir-ready
 WORKERS ?= 2
 TESTS ?= tests
+FRESH ?= build/plugin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs plugin clean
 
 demo: $(READY)
 	$(RUN) -m examples.digits.demo
@@ -18,6 +19,26 @@ test: $(READY)
 
 lint: $(READY)
 	$(RUN) -m ruff check .
+
+docs: $(READY)
+	$(RUN) -m sphinx -q -W docs build/docs
+	@echo "build/docs/index.html"
+
+# qir and the plugin as their users install them, in an environment that knows neither: what the
+# plugin brings is listed, run by name beside qir's own, and tested without a conftest.
+plugin: export PYTHONPATH :=
+plugin: FOUND = $(abspath $(FRESH))/bin
+plugin:
+	@test -n "$(PYTHON)" || { echo "qir needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
+	rm -rf $(FRESH) build/lib examples/plugin/build
+	$(PYTHON) -m venv $(FRESH)
+	$(FOUND)/python -m pip install --quiet --disable-pip-version-check . "./examples/plugin[test]"
+	@$(FOUND)/python -I -c "import qir, kestrel; print(qir.__file__, kestrel.__file__, sep='\n')"
+	$(FOUND)/qir passes | grep -A 1 "^raise_prelu"
+	$(FOUND)/qir-opt examples/plugin/tests/ptq_kestrel.qir --split-input-file \
+		-p "canonicalize, raise_nn, raise_prelu, ptq_kestrel" --calibration random:8
+	cd examples/plugin && $(FOUND)/pytest
+	cd examples/plugin && $(FOUND)/lit -q tests --skip-test-time-recording
 
 $(READY): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "qir needs Python 3.11 or newer; set PYTHON=..."; exit 1; }

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from qir import observers, segments
-from qir.errors import QirError, suggestion
+from qir.errors import QirError, QirWarning, suggestion
 from qir.evaluate import each_value, evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Func, Op, kept, place_of, transform
@@ -57,7 +57,7 @@ def calibrate(
         observers.save(save_stats, found)
     options = {"percentile": {} if keep is None else {"keep": keep}}
     ranges = {
-        op: _range(name, found[name], methods[name], options.get(methods[name], {}))
+        op: _range(op, found[name], methods[name], options.get(methods[name], {}))
         if op.type.size
         else (0.0, 0.0)  # no data could say, and nothing will stand on that grid
         for name, op in observed.items()
@@ -87,15 +87,17 @@ def _observed(func: Func) -> dict[str, Op]:
     return found
 
 
-def _range(name: str, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
-    """The solved range, both ends f32."""
+def _range(op: Op, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
+    """The solved range of an observer, both ends f32."""
+    name = op.attributes["name"]
     try:
         lo, hi = observers.solve(stats, method, **options)
     except QirError as error:
         raise QirError(f"the range of '{name}': {error.message}", help=error.help) from None
     if hi - lo > ENDLESS:
-        warnings.warn(f"'{name}' spans [{lo:.3g}, {hi:.3g}]: 8 bits keep only its largest values "
-                      "apart; a mask written as a huge number does this", stacklevel=2)  # fmt: skip
+        message = (f"'{name}' spans [{lo:.3g}, {hi:.3g}]: 8 bits keep only its largest values "
+                   "apart; a mask written as a huge number does this")  # fmt: skip
+        warnings.warn(QirWarning(message, at=place_of(op)), stacklevel=2)
     return float(np.float32(lo)) + 0.0, float(np.float32(hi)) + 0.0
 
 
@@ -113,7 +115,7 @@ def _loaded(path: str, observed: dict[str, Op]) -> dict[str, Statistics]:
     if unused:
         shown = ", ".join(f"'{name}'" for name in unused[:8])
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
-        warnings.warn(f"{path}: nobody observes {shown}{more}", stacklevel=2)
+        warnings.warn(QirWarning(f"nobody observes {shown}{more}", at=path), stacklevel=2)
     return {name: found[name] for name in observed}
 
 

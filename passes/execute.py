@@ -2,7 +2,14 @@
 
 import numpy as np
 
-from qir.arrays import by_parameter, described, random_inputs, read_arrays, write_arrays
+from qir.arrays import (
+    by_parameter,
+    described,
+    random_inputs,
+    read_arrays,
+    result_labels,
+    write_arrays,
+)
 from qir.evaluate import checked_inputs
 from qir.graph_pass import Compile, Emit, graph_pass
 from qir.ir import Func
@@ -21,9 +28,7 @@ def execute(func: Func, *, target: str = "xla", inputs: str | None = None,
     else:
         arrays = by_parameter(read_arrays(inputs), func, inputs)
     found = [np.asarray(r) for r in compile(func, target)(*checked_inputs(func, arrays))]
-    named = func.result_names and all(func.result_names)
-    names = func.result_names if named else [f"result_{i}" for i in range(len(found))]
-    results = dict(zip(names, found, strict=True))
+    results = dict(zip(result_labels(func), found, strict=True))
     if outputs is not None:
         write_arrays(outputs, results)
     else:

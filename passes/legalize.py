@@ -13,9 +13,10 @@ def legalize(func: Func, *, target: str = "xla") -> Func:
     """Apply the rules of a target; QirError lists every op that the target does not take."""
     found = target_named(target)
     func = rewrite(func, *found.legalization())
-    illegal = [f"  {op.kind} : {op.type}  {reason}, at {place_of(op) or 'an unknown place'}"
-               for op, reason in complaints(func, found.form)]  # fmt: skip
-    if illegal:
-        raise QirError(f"{len(illegal)} ops are not for the target '{target}':\n"
-                       + "\n".join(illegal))  # fmt: skip
-    return func
+    illegal = list(complaints(func, found.form))
+    if not illegal:
+        return func
+    lines = [f"  {op.kind} : {op.type}  {reason}, at {place_of(op) or 'an unknown place'}"
+             for op, reason in illegal]  # fmt: skip
+    raise QirError(f"{len(illegal)} ops are not for the target '{target}':\n" + "\n".join(lines),
+                   at=place_of(illegal[0][0]))  # fmt: skip

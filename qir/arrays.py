@@ -80,6 +80,13 @@ def random_inputs(func: Func, seed: str) -> dict[str, np.ndarray]:
     }
 
 
+def result_labels(func: Func) -> tuple[str, ...]:
+    """The names of the results; `result_0`, `result_1` and so on where not all have one."""
+    if func.result_names and all(func.result_names):
+        return func.result_names
+    return tuple(f"result_{i}" for i in range(len(func.results)))
+
+
 def described(name: str, array: np.ndarray) -> str:
     """A result in one line: its name, dtype, shape and range."""
     start = f"{name}: {array.dtype}{list(array.shape)}"

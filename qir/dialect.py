@@ -16,6 +16,7 @@ from .attributes import coerce, is_kind
 from .errors import Declined, QirError, suggestion
 from .ir import OPS, Op, const, item, place_of
 from .pattern import Pattern, node
+from .plugins import with_left_out
 from .roles import Roles, RoleTable, keeps_float
 from .types import DTYPES, DType, TupleType, Type
 
@@ -184,7 +185,7 @@ def _signature(typing: Callable, full: str):
 def definition(name: str) -> OpDefinition:
     """The op of that full name; QirError with a suggestion if there is none."""
     if name not in OPS:
-        raise QirError(f"unknown op '{name}'", help=suggestion(name, OPS))
+        raise QirError(f"unknown op '{name}'", help=with_left_out(suggestion(name, OPS)))
     return OPS[name]
 
 

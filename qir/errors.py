@@ -43,6 +43,14 @@ def _rebuild(message, at, help):
     return QirError(message, at=at, help=help)
 
 
+class QirWarning(UserWarning):
+    """What a user should know and can go on with; `at` is where, as it is of an error."""
+
+    def __init__(self, message: str, *, at: "Place | str | None" = None):
+        self.at = at
+        super().__init__(message)
+
+
 class Declined(Exception):
     """Why a typing function or a rule does not apply; raised by `require` alone."""
 
@@ -54,7 +62,7 @@ def require(condition: object, reason: str) -> None:
 
 
 def suggestion(wrong: str, known: Iterable[str], most: int = 24) -> str:
-    """`did you mean 'x'? ` where a known name is near, then the known names, at most so many.
+    """`did you mean 'x'?` where a known name is near, then the known names, at most so many.
 
     Of more than `most` names those of the same family (`nn.` of `nn.conv2d`) are listed.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from .errors import QirError, suggestion
 from .ir import OPS, Func, Op, place_of
+from .tables import table
 from .types import TupleType
 
 
@@ -25,13 +26,15 @@ class Form:
     complaint: Callable[[Op], str | None]
 
 
-FORMS: dict[str, Form] = {}
+FORMS: dict[str, Form] = table(lambda form: form.complaint)
 
 
 def form(name: str, doc: str, implies: tuple[str, ...] = ()):
     """Declare a form by its complaint function; a target declares its own when it is loaded."""
 
     def declare(complaint: Callable[[Op], str | None]) -> Form:
+        if name in FORMS:
+            raise TypeError(f"the form {name} is declared twice")
         FORMS[name] = Form(name, doc, implies, complaint)
         return FORMS[name]
 

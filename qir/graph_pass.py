@@ -5,6 +5,7 @@ is one of the kinds below: what a pass needs that no text can hold, handed in by
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NewType, get_args
@@ -105,6 +106,8 @@ def graph_pass(arrow: str, **replaced_by: str) -> Callable[[Callable], GraphPass
     """Declare a pass: `@graph_pass("float -> float")`; `samples="stats"` says that the option
     `stats`, when given, stands in for the resource `samples`."""
     before, _, after = (part.strip() for part in arrow.partition("->"))
+    if not (before and after):
+        raise TypeError(f"an arrow is written 'float -> float', found '{arrow}'")
 
     def declare(function: Callable) -> GraphPass:
         options, resources = {}, {}
@@ -118,6 +121,10 @@ def graph_pass(arrow: str, **replaced_by: str) -> Callable[[Callable], GraphPass
             else:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' needs a kind of "
                                 "qir.attributes or qir.graph_pass")  # fmt: skip
+        for name in re.findall(r"\{(.*?)\}", after):
+            if name not in options:
+                raise TypeError(f"{function.__name__}: the arrow names an option '{name}', which "
+                                "there is not")  # fmt: skip
         return GraphPass(function.__name__, function, before, after, options, resources,
                          replaced_by)  # fmt: skip
 

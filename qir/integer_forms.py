@@ -8,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .ir import Op
+from .tables import table
 from .types import Element
 
-INTEGER_FORMS: dict[str, "IntegerForm"] = {}
+INTEGER_FORMS: dict[str, "IntegerForm"] = table(lambda form: form.build)
 """By the full name of the float op."""
 
 

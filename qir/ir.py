@@ -11,9 +11,10 @@ from functools import cached_property
 import numpy as np
 
 from .errors import QirError
+from .tables import table
 from .types import TupleType, Type, dtype_of
 
-OPS: dict[str, object] = {}
+OPS: dict[str, object] = table(lambda definition: definition.typing)
 """Every known op by its full name (`nn.conv2d`); dialects fill it when they are imported."""
 
 

@@ -12,6 +12,7 @@ from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
+from .plugins import with_left_out
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
@@ -41,6 +42,13 @@ class Block:
     name: str
     steps: tuple["Step | Block", ...]
     match: str | None = None
+
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = [str(step) for step in self.steps]
+        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        return f"{self.name}({', '.join(inside)})"
 
 
 Steps = tuple[Step | Block, ...]
@@ -99,15 +107,15 @@ class _Composer:
         if call.repeated:
             self.fail(f"'{call.repeated}' is given twice",
                       call.keyword_offsets[call.repeated], len(call.repeated))  # fmt: skip
-        if call.name in ("fixpoint", "only"):
+        if call.name in registry.COMBINATORS:
             return (self.block(call),)
         if call.name in registry.passes():
             return (self.pass_step(call),)
         if call.name in registry.pipelines():
             return self.pipeline_steps(call)
-        known = [*registry.passes(), *registry.pipelines(), "fixpoint", "only"]
+        known = [*registry.passes(), *registry.pipelines(), *registry.COMBINATORS]
         return self.fail(f"unknown pass or pipeline '{call.name}'", call.offset, len(call.name),
-                         suggestion(call.name, known))  # fmt: skip
+                         with_left_out(suggestion(call.name, known)))  # fmt: skip
 
     def block(self, call: CallText) -> Block:
         inner = []
@@ -178,6 +186,12 @@ def flat(steps: Steps) -> list[Step]:
     ]
 
 
+def has_fixpoint(steps: Steps) -> bool:
+    """Whether some steps run as often as they change something."""
+    blocks = [step for step in steps if isinstance(step, Block)]
+    return any(block.name == "fixpoint" or has_fixpoint(block.steps) for block in blocks)
+
+
 def check_arrows(steps: Steps, form: str | None = None) -> str | None:
     """Follow the forms through the steps; QirError where they do not meet. Gives the last form."""
     for step in flat(steps):
@@ -194,7 +208,7 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
                 registry.targets()  # a target declares its form when it is loaded
             if form not in FORMS and "{" in step.action.after:
                 raise QirError(f"{step.action.name}: unknown target '{form}'", at=step.place,
-                               help=suggestion(form, registry.targets()))  # fmt: skip
+                               help=with_left_out(suggestion(form, registry.targets())))
             if form not in FORMS:
                 raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
                                at=step.place, help=suggestion(form, FORMS))  # fmt: skip

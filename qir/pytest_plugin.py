@@ -25,10 +25,9 @@ def pytest_collect_file(file_path: Path, parent):
     """Collect a `.qir` file that has a RUN line; others are models and data."""
     if file_path.suffix != ".qir":
         return None
-    with open(file_path, encoding="utf-8", errors="replace") as file:
-        if not any("RUN:" in line for line in file):
-            return None
-    return QirFile.from_parent(parent, path=file_path)
+    from .testing.cases import is_test_file
+
+    return QirFile.from_parent(parent, path=file_path) if is_test_file(file_path) else None
 
 
 class QirFile(pytest.File):
@@ -59,16 +58,17 @@ class QirItem(pytest.Item):
 
     def runtest(self):
         from .testing.bless import blessed
-        from .testing.run import failure, run_case
+        from .testing.run import failure, report, run_case
 
         scratch = self.config._tmp_path_factory.mktemp("qir") if self._writes else Path("/nowhere")
         outcome = run_case(self.case, scratch)
         reason = failure(self.case, outcome)
         if reason is None:
             return
-        new = blessed(self.case, outcome.output) if self.config.getoption("bless") else None
+        wanted = self.config.getoption("bless") and not outcome.differences
+        new = blessed(self.case, outcome.output) if wanted else None
         if new is None or reason.startswith("error: EVAL"):
-            raise CaseFailed(reason)
+            raise CaseFailed(report(self.case, reason))
         changes = self.config.stash[BLESS].setdefault(self.path, {})
         changes[self.case.line] = (self.case.text, new)
 
@@ -78,8 +78,7 @@ class QirItem(pytest.Item):
 
     def repr_failure(self, excinfo, style=None):
         if isinstance(excinfo.value, CaseFailed):
-            command = " ".join(self.case.run)
-            return f"{self.path}:{self.case.line}: qir-opt {command}\n{excinfo.value}"
+            return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self):

@@ -34,18 +34,30 @@ class Rule:
     def doc(self) -> str:
         return inspect.cleandoc(self.build.__doc__ or "")
 
+    @property
+    def place(self) -> str:
+        """Where the rule is declared: file:line."""
+        code = inspect.unwrap(self.build).__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
     def __call__(self, *args, **kwargs):
         return self.build(*args, **kwargs)
 
 
 @dataclass(frozen=True)
 class Firing:
-    """One attempt of a rule at a node that its pattern matched; reason is why it declined."""
+    """One attempt of a rule at a node that its pattern matched; reason is why it declined.
+
+    matched: the nodes that the pattern stands for, root first, known where it fired. source: the
+    rule itself.
+    """
 
     rule: str
     op: Op
     reason: str | None = None
     replacement: Op | None = None
+    matched: tuple[Op, ...] = ()
+    source: Rule | None = None
 
     @property
     def fired(self) -> bool:
@@ -87,6 +99,30 @@ def selected(op: Op) -> bool:
     return only is None or any(only.search(text) for text in op.location)
 
 
+@dataclass(eq=False)
+class Limit:
+    """How many firings may still take effect; func: what the last `rewrite` gave."""
+
+    left: int
+    func: Func | None = None
+
+
+_LIMIT: ContextVar[Limit | None] = ContextVar("limit", default=None)
+
+
+@contextmanager
+def limited(firings: int):
+    """Inside the block only so many firings take effect, counted over all rewrites in it.
+
+    Matches after them are not tried. Gives the `Limit`, in which they are counted down.
+    """
+    token = _LIMIT.set(limit := Limit(firings))
+    try:
+        yield limit
+    finally:
+        _LIMIT.reset(token)
+
+
 def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     """Declare a rule: `@rule(pattern)` over a function whose parameters the pattern binds."""
     if not patterns or not all(isinstance(p, Pattern) and p.kinds for p in patterns):
@@ -105,11 +141,13 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
 
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
-    index = _by_kind(rules)
+    index, limit = _by_kind(rules), _LIMIT.get()
     for _ in range(SWEEPS):
-        sweep = _Sweep(index, dict(func.uses), _LOG.get())
+        sweep = _Sweep(index, dict(func.uses), _LOG.get(), limit)
         func, fired = sweep.run(func)
         if not fired:
+            if limit is not None:
+                limit.func = func
             return func
     raise QirError(f"rules still fire after {SWEEPS} sweeps over @{func.name}: "
                    f"{', '.join(sorted(fired))}", help="two of them undo each other")  # fmt: skip
@@ -127,8 +165,8 @@ def _by_kind(rules) -> dict[str, list[tuple[Rule, Pattern]]]:
 class _Sweep:
     """One walk over a function; holds the use counts, kept exact while nodes come and go."""
 
-    def __init__(self, index, uses: dict[Op, int], log: list | None):
-        self.index, self.uses, self.log = index, uses, log
+    def __init__(self, index, uses: dict[Op, int], log: list | None, firings: Limit | None):
+        self.index, self.uses, self.log, self.firings = index, uses, log, firings
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
@@ -182,6 +220,8 @@ class _Sweep:
         candidates = self.index.get(node.kind, ())
         if not candidates or not selected(node):
             return None
+        if self.firings is not None and self.firings.left == 0:
+            return None
         for each, pattern in candidates:
             bound = match(pattern, node, self.uses)
             if bound is None:
@@ -190,12 +230,14 @@ class _Sweep:
             try:
                 built = each.build(*(bound[name] for name in each.parameters))
             except Declined as declined:
-                self.note(Firing(each.name, node, reason=str(declined)))
+                self.note(Firing(each.name, node, reason=str(declined), source=each))
                 continue
             self.check(each, node, built)
             self.adopt(each, node, built, matched)
             self.fired.add(each.name)
-            self.note(Firing(each.name, node, replacement=built))
+            if self.firings is not None:
+                self.firings.left -= 1
+            self.note(Firing(each.name, node, None, built, matched, each))
             return built
         return None
 

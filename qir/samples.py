@@ -30,6 +30,18 @@ class Batch:
     arrays: tuple[np.ndarray, ...]
 
 
+def filled_batches(func: Func, samples, purpose: str) -> Iterator[tuple[np.ndarray, ...]]:
+    """The same data as inputs for the traced batch alone, to compare functions by.
+
+    Where rows are left over they are repeated until the batch is full, so that graphs which serve
+    no other batch can take them. purpose: what the data is for, in messages.
+    """
+    for sample, arrays in _parts(func, samples, purpose):
+        pairs = zip(func.parameters, arrays, strict=True)
+        full = [a if a.shape == p.shape else np.resize(a, p.shape) for p, a in pairs]
+        yield _checked(func, full, sample, purpose)
+
+
 def batches(func: Func, samples) -> Iterator[Batch]:
     """Calibration data as batches, in order; nothing of it is left out.
 
@@ -39,34 +51,40 @@ def batches(func: Func, samples) -> Iterator[Batch]:
     none. On a terminal, a progress bar shows how far it is.
     """
     variants = _Variants(func)
+    for sample, part in _parts(func, samples, "calibration"):
+        fitting = variants.fitting(part, sample)
+        yield Batch(sample, fitting, _checked(fitting, part, sample, "calibration"))
+
+
+def _parts(func: Func, samples, purpose: str) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The arrays of every item, in order, cut into the traced batch, with the item's number."""
     sample = -1
-    for sample, item in enumerate(_watched(_iterable(samples))):
+    for sample, item in enumerate(_watched(_iterable(samples, purpose), purpose)):
         arrays = _arrays(func, item, sample)
         rows = _rows(func, arrays, sample)
         for part in [arrays] if rows is None else _cut(func, arrays, rows):
-            fitting = variants.fitting(part, sample)
-            yield Batch(sample, fitting, _checked(fitting, part, sample))
+            yield sample, part
     if sample < 0:
-        raise QirError("the calibration data is empty",
+        raise QirError(f"the {purpose} data is empty",
                        help="an iterator that was read before gives nothing; pass a list or a "
                             "function that makes it anew")  # fmt: skip
 
 
-def _iterable(samples) -> Iterable:
+def _iterable(samples, purpose: str) -> Iterable:
     samples = samples() if callable(samples) else samples
     if isinstance(samples, (str, bytes, Mapping)) or not hasattr(samples, "__iter__"):
-        raise QirError(f"calibration data must be an iterable of items, found "
+        raise QirError(f"{purpose} data must be an iterable of items, found "
                        f"{type(samples).__name__}", help=f"an item is {FORMS}")  # fmt: skip
     return samples
 
 
-def _watched(samples: Iterable) -> Iterable:
+def _watched(samples: Iterable, purpose: str) -> Iterable:
     if not sys.stderr.isatty():
         return samples
     from tqdm import tqdm  # only a terminal needs it
 
     total = len(samples) if hasattr(samples, "__len__") else None
-    return tqdm(samples, desc="calibrate", unit=" samples", total=total, leave=False)
+    return tqdm(samples, desc=purpose, unit=" samples", total=total, leave=False)
 
 
 def _name(parameter: Op) -> str:
@@ -159,7 +177,8 @@ class _Variants:
         return self.made[rows]
 
 
-def _checked(func: Func, arrays: list[np.ndarray], sample: int) -> tuple[np.ndarray, ...]:
+def _checked(func: Func, arrays: list[np.ndarray], sample: int,
+             purpose: str) -> tuple[np.ndarray, ...]:  # fmt: skip
     checked = []
     for parameter, array in zip(func.parameters, arrays, strict=True):
         try:
@@ -170,7 +189,7 @@ def _checked(func: Func, arrays: list[np.ndarray], sample: int) -> tuple[np.ndar
         bad = first_bad(array)
         if bad is not None:
             raise QirError(f"sample {sample}: the input '{_name(parameter)}' holds {bad[1]} at "
-                           f"index {list(bad[0])}", help="clean the data: calibration needs "
+                           f"index {list(bad[0])}", help=f"clean the data: {purpose} needs "
                                                          "finite numbers")  # fmt: skip
         checked.append(array)
     return tuple(checked)

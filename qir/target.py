@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from .errors import QirError
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -28,13 +30,19 @@ class Target:
 
     def legalization(self) -> tuple:
         """The rules that bring a lowered graph into the target's form."""
-        return tuple(_load(self.rules)()) if self.rules else ()
+        return tuple(self._loaded("rules")()) if self.rules else ()
 
     def compile(self, func) -> Callable:
         """A callable on arrays that runs a legalized function."""
-        return _load(self.compiler)(func)
+        if self.compiler is None:
+            raise QirError(f"the target '{self.name}' has no compiler, it only takes graphs")
+        return self._loaded("compiler")(func)
 
-
-def _load(path: str):
-    module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    def _loaded(self, which: str) -> Callable:
+        path = getattr(self, which)
+        module, _, name = path.partition(":")
+        try:
+            return getattr(import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise QirError(f"the {which} of the target '{self.name}' cannot be loaded from {path}: "
+                           f"{type(error).__name__}: {error}") from error  # fmt: skip

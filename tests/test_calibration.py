@@ -361,7 +361,7 @@ def test_progress_on_a_terminal_and_silence_in_a_pipe(monkeypatch, capfd):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     calibrate(observed(ONE_INPUT), samples=data(2))
-    assert "calibrate" in terminal.getvalue()
+    assert "calibration" in terminal.getvalue()
     assert "0/2" in terminal.getvalue()
 
 

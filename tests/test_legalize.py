@@ -17,7 +17,7 @@ def test_every_illegal_op_is_listed_with_its_place():
         run_pipeline(func, "legalize(target=xla)")
     reason = "has no XLA lowering; declare one with qir.targets.xla.table.lowers"
     assert str(caught.value) == (
-        "error: 2 ops are not for the target 'xla':\n"
+        "first (model.py:3): error: 2 ops are not for the target 'xla':\n"
         f"  toy.neg : f32[3]  {reason}, at first (model.py:3)\n"
         f"  toy.neg : f32[3]  {reason}, at second (model.py:4)"
     )

@@ -2,6 +2,8 @@
 
 import click
 
+from .messages import tell
+
 
 @click.command("passes")
 def passes() -> None:
@@ -17,12 +19,17 @@ def passes() -> None:
 def pipelines() -> None:
     """List every named pipeline with its parameters and steps."""
     from .. import registry
+    from ..errors import QirError, QirWarning
     from ..pipeline import check_arrows, compose
     from ..text.write import option_text
 
     for name, (record, _) in registry.pipelines().items():
         parameters = ", ".join(f"{k}={option_text(v)}" for k, v in record.settings.items())
-        steps = compose(name)
+        try:
+            steps = compose(name)
+        except QirError as error:  # it may want what a plugin was to bring
+            tell(QirWarning(f"the pipeline '{name}' cannot be composed: {error}"), "warning")
+            continue
         inside = ", ".join(step.name for step in record.steps)
         _entry(f"{name}({parameters})", f"-> {check_arrows(steps) or 'any'}", inside)
     _failures()
@@ -44,7 +51,8 @@ def _entry(name: str, arrow: str, doc: str) -> None:
 
 
 def _failures() -> None:
+    from ..errors import QirWarning
     from ..registry import failed_plugins
 
-    for plugin, reason in failed_plugins():
-        click.echo(f"warning: the plugin {plugin} was left out: {reason}", err=True)
+    for each in failed_plugins():
+        tell(QirWarning(str(each)), "warning")

@@ -8,11 +8,13 @@ import sys
 import sysconfig
 import traceback
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import click
 
-from .opt import check_folder, pipeline_text, settings
+from .depfile import check_depfile, depfile_option, write_depfile
+from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
                sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # fmt: skip
@@ -24,32 +26,56 @@ path.py:function. A function without arguments is called for the model, or the m
 example."""
 
 
-def model_options(command):
-    """The options of every command that takes a model to quantize."""
+def pipeline_options(command):
+    """The options of every command that runs a pipeline over a model."""
     for option in reversed((
         click.argument("model"),
         click.option("--calibration", metavar="FILE.npz|random[:N]",
                      help="Samples by input name along the first axis, or N random ones."),
         click.option("--input", "inputs", multiple=True, metavar="f32[1,28,28,1]",
                      help="An input's type, one for each; else the calibration data shows it."),
-        click.option("--pipeline", default="ptq_int8", show_default=True, metavar="TEXT|FILE"),
+        click.option("-p", "--pipeline", default="ptq_int8", show_default=True,
+                     metavar="TEXT|FILE"),
         click.option("--param", multiple=True, metavar="KEY=VALUE",
                      help="A parameter of the pipeline."),
-        click.option("--target", default="xla", show_default=True),
     )):  # fmt: skip
         command = option(command)
     return command
 
 
+def model_options(command):
+    """The options of every command that takes a model to quantize."""
+    return pipeline_options(click.option("--target", default="xla", show_default=True)(command))
+
+
 @click.command("quantize", epilog=MODEL_HELP)
 @model_options
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
-def quantize(model, calibration, inputs, pipeline, param, target, output) -> None:
+@drift_options
+@depfile_option
+def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
+             depfile) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
+
+    def measure(module):
+        from ..pipeline import compose
+        from .drift import command_words, drift_listener
+
+        if drift is None and not drift_budget:
+            return None
+        aim = () if target == "xla" else (f"target={target}",)
+        words = command_words(model, pipeline, (*param, *aim), calibration, inputs)
+        steps = compose(*pipeline_text(pipeline), settings(param))
+        note = partial(click.echo, err=True)
+        return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
+
     check_folder(output)
-    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target)
+    check_depfile(depfile, output)
+    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
     if output:
         quantized.save(output)
+    if depfile:
+        write_depfile(depfile, output)
     click.echo(quantized.report())
 
 
@@ -76,8 +102,11 @@ def run(model, inputs, output, target) -> None:
         click.echo(described(name, array))
 
 
-def quantized_model(model, calibration, inputs, pipeline, param, target):
-    """The float module and the quantized model that the options of a command ask for."""
+def quantized_model(model, calibration, inputs, pipeline, param, target, measure=None):
+    """The float module and the quantized model that the options of a command ask for.
+
+    measure: from the float module to a listener for the pipeline, or None.
+    """
     from .. import api
     from ..arrays import samples_from
 
@@ -85,7 +114,8 @@ def quantized_model(model, calibration, inputs, pipeline, param, target):
     module = traced_model(model, calibration, inputs)
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
-    return module, api.quantize(module, None, samples, text, target, **parameters)
+    listen = None if measure is None else measure(module)
+    return module, api.quantize(module, None, samples, text, target, listen, **parameters)
 
 
 def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):

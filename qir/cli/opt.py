@@ -12,6 +12,9 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
+from .messages import tell
+
 CASE = "// -----"
 
 
@@ -27,7 +30,26 @@ class Wishes:
     explain: bool = False
     timing: bool = False
     locations: bool = False
+    verify_diagnostics: bool = False
     calibration: str | None = None
+    drift: str | None = None
+    drift_budget: tuple[str, ...] = ()
+    steps: int | None = None
+    firings: int | None = None
+
+
+def drift_options(command):
+    """The options of every command that measures what its passes do to the results."""
+    for option in reversed((
+        click.option("--drift", metavar="FILE.npz|random[:N]",
+                     help="Print the error that each pass adds to the results on these samples."),
+        click.option("--drift-budget", multiple=True, metavar="TEXT",
+                     help="Fail where the error is beyond it: snr=20 (dB at least), max=0.1 (at "
+                          "most), \"snr=20, result=logits\"; fold_bn(snr=90) is for what a pass "
+                          "adds by itself, any(snr=30) for each pass."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
 
 
 @click.command("opt")
@@ -43,65 +65,127 @@ class Wishes:
 @click.option("--timing", is_flag=True, help="Print the seconds each pass took.")
 @click.option("--split-input-file", is_flag=True, help=f"Run on each part between {CASE} lines.")
 @click.option("--locations", is_flag=True, help="Print where each op came from.")
+@click.option("--verify-diagnostics", is_flag=True,
+              help="Compare errors with what // expected-error {{...}} announces.")  # fmt: skip
 @click.option("--calibration", metavar="FILE.npz|random[:N]",
               help="Samples by input name along the first axis, or N random ones.")  # fmt: skip
-def opt(file, output, split_input_file, **wishes) -> int:
+@drift_options
+@click.option("--steps", type=click.IntRange(1), metavar="N",
+              help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
+@click.option("--firings", type=click.IntRange(0), metavar="N",
+              help="Of the last step take only the first N firings of rules.")  # fmt: skip
+@depfile_option
+def opt(file, output, split_input_file, depfile, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
     """
-    from ..errors import QirError
     from ..text import save_module
 
     check_folder(output)
+    check_depfile(depfile, output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
         raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
-    if not split_input_file:
-        module = optimize(text, name, 1, wanted, note)
-        if output:
-            save_module(module, output)
-        else:
-            click.echo(graph_text(module, wanted), nl=False)
+    if wanted.verify_diagnostics and output:
+        raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
+    if output:
+        save_module(optimize(text, name, 1, wanted, note, signed=True), output)
+        if depfile:
+            write_depfile(depfile, output)
         return 0
     failures = 0
-    for number, (line, part) in enumerate(split_cases(text)):
-        try:
-            printed = graph_text(optimize(part, name, line, wanted, note), wanted)
-        except QirError as error:
-            failures, printed = failures + 1, ""
-            note(str(error))
+    for number, (line, part) in enumerate(split_cases(text) if split_input_file else [(1, text)]):
+        module, wrong = attempt(part, name, line, wanted, note)
+        for error in wrong:
+            tell(error)
+        failures += bool(wrong)
+        printed = "" if module is None else graph_text(module, wanted)
         click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
     return 1 if failures else 0
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None):
+def attempt(text: str, file: str, first_line: int, wishes: Wishes, note, run=None):
+    """The module a text becomes, None where there is none, and the errors to be told."""
+    from ..errors import QirError
+
+    def once(lines: bool = False):
+        said = (lambda text: None) if lines else note
+        return optimize(text, file, first_line, wishes, said, run, lines)
+
+    if wishes.verify_diagnostics:
+        from .diagnostics import verify
+
+        return verify(text, file, first_line, once)
+    try:
+        return once(), []
+    except QirError as error:
+        return None, [error]
+
+
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False,
+             signed=False):  # fmt: skip
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
     file, first_line: where the text stands, for messages and for the weights beside it. run: the
-    evaluator for passes that calibrate, by default XLA's if jax is installed.
+    evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
+    location get the line they stand at. signed: the module says in a header what made it.
     """
+    from ..ir import Module
+    from ..origin import origin, ranges_in
+    from ..partial import run_part
     from ..pipeline import compose, run_module
     from ..registry import load_dialects
     from ..rewrite import recorded
     from ..text import read_module
+    from .drift import command_words, drift_listener
     from .watch import check_names, note_seconds, watcher
 
     load_dialects()
-    module = read_module(text, file, first_line)
-    resources = at_hand(module, wishes.calibration, run or quickest_run, note)
-    pipeline, origin = pipeline_text(wishes.pipeline)
+    module = read_module(text, file, first_line, lines)
+    run = run or quickest_run
+    resources = at_hand(module, wishes.calibration, run, note)
+    pipeline, place = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
-    steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+    steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
-    seconds = Counter()
+    model = "MODEL.qir" if file == "<stdin>" else file
+    words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
+    measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
+    part, seconds, ranges = part_wanted(wishes, steps), Counter(), []
+
+    def then(done) -> None:
+        ranges.extend(ranges_in(done))
+        if measure is not None:
+            measure(done)
+
     with recorded() if wishes.explain else nullcontext([]) as log:
-        module = run_module(steps, module, resources, watcher(wishes, log, seconds, note))
+        listen = watcher(wishes, log, seconds, note, then)
+        if part is None:
+            made = run_module(steps, module, resources, listen)
+        else:
+            made = run_part(steps, module, part, resources, listen)
     if wishes.timing:
         note_seconds(seconds, note)
-    return module
+    if signed and part is None:
+        made = Module(made.funcs, {"origin": origin(module, steps, ranges)})
+    return made
+
+
+def part_wanted(wishes: Wishes, steps):
+    """How far the pipeline is to run, None for all of it."""
+    from ..errors import QirError
+    from ..partial import Part
+    from ..pipeline import flat, has_fixpoint
+
+    if wishes.steps is None and wishes.firings is None:
+        return None
+    if wishes.steps is None and has_fixpoint(steps):
+        raise QirError("--firings needs --steps: of a fixpoint no step is the last one beforehand",
+                       help="--drift random counts the steps")  # fmt: skip
+    return Part(wishes.steps or len(flat(steps)), wishes.firings)
 
 
 def graph_text(module, wishes: Wishes) -> str:

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from ..errors import QirError, suggestion
 from ..ir import place_of
-from ..pipeline import Done, Steps, flat
+from ..pipeline import Done, Listener, Steps, flat
 from ..rewrite import Firing
 from ..text import print_func
 from ..verify import verify
@@ -15,8 +15,12 @@ Note = Callable[[str], None]
 """Where a line or a block of text goes that is not the graph itself."""
 
 
-def watcher(wishes, log: list[Firing], seconds: Counter, note: Note) -> Callable[[Done], None]:
-    """The listener that does what the wishes say; seconds by pass are counted into `seconds`."""
+def watcher(wishes, log: list[Firing], seconds: Counter, note: Note,
+            then: Listener | None = None) -> Listener:  # fmt: skip
+    """The listener that does what the wishes say; seconds by pass are counted into `seconds`.
+
+    then: a listener told after it, whose time is no pass's.
+    """
     started, told = perf_counter(), 0
 
     def listen(done: Done) -> None:
@@ -31,6 +35,8 @@ def watcher(wishes, log: list[Firing], seconds: Counter, note: Note) -> Callable
         if wishes.print_after_all or name in wishes.print_after:
             note(f"// after {done.step}")
             note(print_func(done.after, wishes.locations))
+        if then is not None:
+            then(done)
         started = perf_counter()
 
     return listen

@@ -5,7 +5,7 @@ The contracts are in contracts.py; qir/targets/xla/rescale.py has the same arith
 """
 
 from .contracts import CONTRACTS, OPERAND_LIMIT, contract
-from .grids import activation_grid, dequantize_array, quantize_array, weight_scale
+from .grids import activation_grid, dequantize_array, quantize_array, real, weight_scale
 from .rescale import (
     Rescale,
     apply,
@@ -19,6 +19,6 @@ from .rescale import (
 
 __all__ = [
     "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
-    "dequantize_array", "derive", "derive_sum", "make_rescale", "quantize_array", "requantize",
-    "saturate", "sum_apply", "weight_scale",
+    "dequantize_array", "derive", "derive_sum", "make_rescale", "quantize_array", "real",
+    "requantize", "saturate", "sum_apply", "weight_scale",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..errors import QirError
+from ..types import Type
 
 NEAR_ZERO = 1e-6
 """Ranges narrower than this are widened (TFLite's kNearZeroTolerance)."""
@@ -60,6 +61,14 @@ def dequantize_array(q, scale, zero) -> np.ndarray:
     TFLite forms the product in f64 and rounds once; up to 16 bits that is the same.
     """
     return (np.asarray(q, np.int64) - zero).astype(np.float32) * np.asarray(scale, np.float32)
+
+
+def real(type: Type, stored: np.ndarray) -> np.ndarray:
+    """What an array stands for, in f64; integers without a grid and truth values as they are."""
+    if type.grid is None or type.grid.dynamic:
+        return stored.astype(np.float64) if type.is_float else stored
+    scale, zero = type.grid.expanded(type.rank)
+    return (stored.astype(np.float64) - zero) * scale.astype(np.float64)
 
 
 def in_f32(low, high) -> bool:

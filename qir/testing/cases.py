@@ -34,9 +34,20 @@ class Case:
         return f"{found.group(1) if found else 'case'}:{self.line}"
 
     @property
+    def verifies(self) -> bool:
+        """Whether `expected-error` comments judge the case, beside its CHECK and EVAL lines."""
+        return "--verify-diagnostics" in self.run
+
+    @property
     def checks(self) -> list[int]:
         """Which lines of the text, from 0, are CHECK lines."""
         return [i for i, line in enumerate(self.text.splitlines()) if _CHECK.match(line)]
+
+
+def is_test_file(file: Path) -> bool:
+    """Whether a `.qir` file has a RUN line; others are models and data."""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        return any("RUN:" in line for line in lines)
 
 
 def read_cases(file: Path) -> list[Case]:

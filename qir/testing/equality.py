@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import QirError
 from ..evaluate import evaluate
 from ..ir import Func, Module
+from ..rounding import real
 from ..types import Type
 
 RTOL, ATOL, RUNS = 1e-5, 1e-6, 2
@@ -53,14 +54,6 @@ def _random(type: Type, seed: str, low, high) -> np.ndarray:
     if type.grid is None and high is not None:
         ends[1] = int(high)
     return generator.integers(*ends, type.shape, endpoint=True).astype(type.dtype.numpy)
-
-
-def real(type: Type, stored: np.ndarray) -> np.ndarray:
-    """What an array stands for, in f64; integers without a grid and truth values as they are."""
-    if type.grid is None or type.grid.dynamic:
-        return stored.astype(np.float64) if type.is_float else stored
-    scale, zero = type.grid.expanded(type.rank)
-    return (stored.astype(np.float64) - zero) * scale.astype(np.float64)
 
 
 def _compare_arrays(what: str, a: Type, x, b: Type, y, rtol: float, atol: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from ..cli.opt import Wishes, graph_text, opt, optimize
+from ..cli.opt import Wishes, attempt, graph_text, opt
 from ..errors import QirError
 from ..evaluate import evaluate
 from ..ir import Module
@@ -20,10 +20,14 @@ _WISHES = [field.name for field in fields(Wishes)]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a case's command gave: all its output, and the module, None after an error."""
+    """What a case's command gave: all its output, and the module, None after an error.
+
+    differences: what differs from what the case announces, where it has --verify-diagnostics.
+    """
 
     output: str
     module: Module | None
+    differences: tuple[str, ...] = ()
 
 
 def run_case(case: Case, scratch: Path) -> Outcome:
@@ -35,18 +39,19 @@ def run_case(case: Case, scratch: Path) -> Outcome:
     """
     marks = {"%s": str(case.file), "%S": str(case.file.parent), "%t": str(scratch)}
     said: list[str] = []
-    module = None
+    module, wrong = None, []
     try:
         wishes = _wishes([_replaced(word, marks) for word in case.run])
-        module = optimize(case.text, str(case.file), 1, wishes, said.append, evaluate)
-        said.append(graph_text(module, wishes))
+        line = case.line if case.verifies else 1
+        module, wrong = attempt(case.text, str(case.file), line, wishes, said.append, evaluate)
+        said += [graph_text(module, wishes)] if module is not None else []
     except QirError as error:
-        module = None
-        said.append(str(error))
-    output = "\n".join(said)
+        wrong = [error]
+    told = tuple(map(str, wrong))
+    output = "\n".join(said if case.verifies else [*said, *told])
     for folder in (case.file.parent, scratch):
         output = output.replace(f"{folder}/", "")
-    return Outcome(output, module)
+    return Outcome(output, module, told if case.verifies else ())
 
 
 def _wishes(words: list[str]) -> Wishes:
@@ -67,9 +72,12 @@ def failure(case: Case, outcome: Outcome) -> str | None:
     """Why the case fails, None if it passes."""
     lines = case.text.splitlines()
     checks = [lines[i] for i in case.checks]
-    if not checks and case.evaluate is None:
+    if outcome.differences:
+        return "\n".join(outcome.differences)
+    if not checks and case.evaluate is None and not case.verifies:
         return "the case has no CHECK and no EVAL line, it tests nothing (--bless adds CHECK lines)"
-    if outcome.module is None and not any("error:" in line for line in checks):
+    expected = case.verifies or any("error:" in line for line in checks)
+    if outcome.module is None and not expected:
         return f"the command failed and no CHECK line expects an error\n\n{outcome.output}"
     if checks:
         said = mismatch(case.text, outcome.output, str(case.file), case.line)
@@ -80,6 +88,11 @@ def failure(case: Case, outcome: Outcome) -> str | None:
     if case.evaluate is not None:
         return _difference(case, outcome.module)
     return None
+
+
+def report(case: Case, reason: str) -> str:
+    """What is told of a case that fails."""
+    return f"{case.file}:{case.line}: qir-opt {' '.join(case.run)}\n{reason}"
 
 
 def _difference(case: Case, after: Module) -> str | None:

@@ -3,9 +3,16 @@
 from .read import random_array, read_module, read_value
 from .syntax import Source, parse_pipelines
 from .weights import write_atomically
-from .write import header_text, load_module, print_func, print_module, save_module
+from .write import (
+    content_hash,
+    header_text,
+    load_module,
+    print_func,
+    print_module,
+    save_module,
+)
 
 __all__ = [
-    "Source", "header_text", "load_module", "parse_pipelines", "print_func", "print_module",
-    "random_array", "read_module", "read_value", "save_module", "write_atomically",
+    "Source", "content_hash", "header_text", "load_module", "parse_pipelines", "print_func",
+    "print_module", "random_array", "read_module", "read_value", "save_module", "write_atomically",
 ]  # fmt: skip

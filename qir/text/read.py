@@ -1,6 +1,7 @@
 """From records to graphs: values are looked up, ops built and typed, types compared."""
 
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ from .syntax import CallText, FuncText, GridText, OpText, Ref, Source, TypeText,
 from .weights import open_weights
 
 
-def read_module(text: str, file: str = "<text>", first_line: int = 1) -> Module:
+def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False) -> Module:
     """The module a text holds; a weights file it names is looked for beside `file`.
 
-    Raises QirError with file, line, column and a caret.
+    lines: what has no location gets the one of its line, `file:3`. Raises QirError with file,
+    line, column and a caret.
     """
     source = Source(text, file, first_line)
     calls, functions = parse_module(source)
     weights, headers = _headers(calls, source)
+    if lines:
+        functions = tuple(_at_lines(record, source) for record in functions)
     resources = open_weights(Path(file).parent / weights) if weights else {}
     found: dict[str, Func] = {}
     for record in functions:
@@ -49,6 +53,18 @@ def _headers(calls: tuple[CallText, ...], source: Source):
         found[call.name] = {key: read_value(v, source) for key, v in call.kwargs.items()}
     found.pop("weights", None)
     return weights, found
+
+
+def _at_lines(record: FuncText, source: Source) -> FuncText:
+    """The function with its own lines as the locations of what has none."""
+
+    def line(offset: int) -> tuple[str]:
+        return (f"{source.file}:{source.place(offset).line}",)
+
+    parameters = tuple((name, type, location or line(type.offset))
+                       for name, type, location in record.parameters)  # fmt: skip
+    ops = tuple(replace(op, location=op.location or line(op.offset)) for op in record.ops)
+    return replace(record, parameters=parameters, ops=ops)
 
 
 def read_value(value, source: Source, resources=None):

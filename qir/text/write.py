@@ -62,6 +62,14 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
         (path.parent / old).unlink(missing_ok=True)
 
 
+def content_hash(module: Module) -> str:
+    """What a module is, as `sha256:...`: its text and its arrays, without locations and headers."""
+    printer = _Printer(locations=False)
+    found = hashlib.sha256("\n".join(printer.func(func) for func in module.funcs).encode())
+    found.update(weights_bytes(printer.arrays))
+    return f"sha256:{found.hexdigest()}"
+
+
 def load_module(path: str | Path) -> Module:
     """Read a graph and its weights; QirError if a file is missing or not what it should be."""
     path = Path(path)

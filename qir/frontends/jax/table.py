@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...tables import table
 from ...types import Type, dtype_of
 
 
@@ -21,7 +22,7 @@ class Import:
     broadcasts: bool = False
 
 
-IMPORTS: dict[str, Import] = {}
+IMPORTS: dict[str, Import] = table(lambda entry: entry.build)
 """By the primitive's name; the files of this folder fill it."""
 
 

@@ -10,10 +10,13 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
+from ...ir import OPS
+from ...tables import inside, table
+
 Lowering = Callable[..., object]
 """`(our node, *its values) -> value`, a tuple of values for several results."""
 
-LOWERINGS: dict[str, Lowering] = {}
+LOWERINGS: dict[str, Lowering] = table(lambda lowering: lowering)
 """By the full name of the op; `lowerings()` fills in qir's own."""
 
 
@@ -26,12 +29,18 @@ def lowers(*kinds: str) -> Callable[[Lowering], Lowering]:
 
     def declare(function: Lowering) -> Lowering:
         for kind in kinds:
+            if _is_own(kind) and not inside(function.__module__, "qir"):
+                raise TypeError(f"{kind} is qir's own, and so is its XLA lowering")
             if kind in LOWERINGS:
                 raise TypeError(f"{kind} has two XLA lowerings")
             LOWERINGS[kind] = function
         return function
 
     return declare
+
+
+def _is_own(kind: str) -> bool:
+    return kind in OPS and inside(OPS[kind].typing.__module__, "qir")
 
 
 @cache

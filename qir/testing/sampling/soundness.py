@@ -43,11 +43,11 @@ class Tally:
     wrong: dict[int, str] = field(default_factory=dict)
 
 
-def tally(rule: Rule, seeds) -> Tally:
+def tally(rule: Rule, seeds, steering: Steering | None = None) -> Tally:
     """Judge a rule on the draw of each seed."""
     found = Tally()
     for seed in seeds:
-        verdict = judge(rule, seed)
+        verdict = judge(rule, seed, steering)
         found.outcomes[verdict.outcome] += 1
         if verdict.outcome == "declined":
             found.reasons[verdict.what] += 1
@@ -56,10 +56,13 @@ def tally(rule: Rule, seeds) -> Tally:
     return found
 
 
-def judge(rule: Rule, seed: int) -> Verdict:
-    """Draw a graph that matches the rule, apply the rule alone, compare the meanings."""
+def judge(rule: Rule, seed: int, steering: Steering | None = None) -> Verdict:
+    """Draw a graph that matches the rule, apply the rule alone, compare the meanings.
+
+    steering: what the rule's guards want of a draw, where it is not `steering_of` the rule.
+    """
     rng = np.random.default_rng([zlib.crc32(rule.name.encode()), seed])
-    steering = steering_of(rule)
+    steering = steering_of(rule) if steering is None else steering
     try:
         func = draw_match(rng, one_of(rng, rule.patterns), steering)
     except Rejected as rejected:

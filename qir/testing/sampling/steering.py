@@ -16,6 +16,7 @@ from ... import registry
 from ...ir import Op
 from ...pattern import C, Pattern, V, either
 from ...rewrite import Rule
+from ...tables import inside
 from ...windows import windows
 from ..coverage import rules_in
 from .patterns import Steering
@@ -26,31 +27,48 @@ from .quantized import draw_on_storage, draw_pointwise_chain, draw_with_integer_
 def rules_everywhere() -> dict[str, Rule]:
     """Every rule of the passes and of the targets' legalizations, by name.
 
-    `lower_int8` makes rules for a rounding contract; here they are those of the target xla.
+    Those of a plugin have its package before their name. `lower_int8` makes rules for a rounding
+    contract; here they are those of the target xla.
     """
-    found = rules_in(_modules())
+    found = {}
+    for modules in _modules().values():
+        found |= {full_name(each): each for each in rules_in(modules).values()}
     for target in registry.targets().values():
-        found |= {each.name: each for each in target.legalization()}
+        found |= {full_name(each): each for each in target.legalization()}
     lowering = sys.modules[registry.pass_named("lower_int8").function.__module__]
     contracts = registry.target_named("xla").roundings
     return found | {each.name: each for each in lowering.integer_rules(contracts)}
 
 
-def _modules() -> list[ModuleType]:
-    """The modules of all passes, those inside packages too."""
-    found = {}
+def full_name(rule: Rule) -> str:
+    """The name of a rule, after the package that it comes from where that is a plugin's."""
+    package = rule.build.__module__.partition(".")[0]
+    return rule.name if package == "qir" else f"{package}.{rule.name}"
+
+
+def _modules() -> dict[str, list[ModuleType]]:
+    """By their package the modules of all passes, those inside packages too.
+
+    A plugin may keep its rules anywhere: of its package they are all modules that are loaded.
+    """
+    found: dict[str, dict[str, ModuleType]] = {}
     for each in registry.passes().values():
         module = sys.modules[each.function.__module__]
-        found[module.__name__] = module
+        package = module.__name__.partition(".")[0]
+        inner = found.setdefault(package, {module.__name__: module})
+        if package != "qir":
+            inner |= {name: m for name, m in list(sys.modules.items()) if inside(name, package)}
+            continue
+        inner[module.__name__] = module
         for info in pkgutil.iter_modules(getattr(module, "__path__", ())):
             name = f"{module.__name__}.{info.name}"
-            found[name] = import_module(name)
-    return list(found.values())
+            inner[name] = import_module(name)
+    return {package: list(inner.values()) for package, inner in found.items()}
 
 
 def steering_of(rule: Rule) -> Steering:
     """The steering for a rule: its own, and the numbers that its guards compare constants to."""
-    own = _table().get(rule.name, Steering())
+    own = _table().get(full_name(rule), Steering())
     values = {**_expected(rule), **own.values}
     return Steering(own.patterns, values, own.draw, own.data, own.steps, own.changes)
 

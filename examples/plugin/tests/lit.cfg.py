@@ -1,0 +1,2 @@
+from qir.testing.lit_format import configure
+configure(config, "kestrel")
