@@ -85,9 +85,12 @@ def conv_general_dilated(
     ):
         require(values is None or len(values) == spatial,
                 f"{name} needs {spatial} integers, found {list(values or ())}")  # fmt: skip
+    require(w.rank == x.rank >= 2, f"{w} is no filter for {x}")
+    for name, spec in (("lhs_spec", lhs_spec), ("rhs_spec", rhs_spec), ("out_spec", out_spec)):
+        require(sorted(spec) == list(range(x.rank)),
+                f"{name} names each of {x.rank} axes once, found {list(spec)}")  # fmt: skip
     image = [x.shape[i] for i in lhs_spec]
     outputs, inner, *window = (w.shape[i] for i in rhs_spec)
-    require(len(rhs_spec) == x.rank, f"{w} is no filter for {x}")
     require(
         image[1] == inner * groups,
         f"the input has {image[1]} channels, the filter takes {inner} in {groups} groups",
