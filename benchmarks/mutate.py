@@ -132,7 +132,7 @@ def _cut(content: bytes, rng, other: bytes) -> bytes:
 _ODD = (
     b"\0", b"\r\n", b"\xff\xfe", b"\xef\xbb\xbf", "\u202e".encode(), "\U0001f600".encode(), b"//",
     b'"', b"\\", b"(", b")", b"[" * 2000, b"(" * 2000, b"]" * 50, b"<", b">", b"{", b"}", b",",
-    b":", b"%", b"#", b"@", b"=", b"x" * 5000, b"\n" * 100, b"[1,", b"lax.neg(", b"9" * 5000, b"-", b"e",
+    b":", b"%", b"#", b"@", b"=", b"x" * 5000, b"\n" * 100, b"[1,", b"lax.neg(", b"9" * 5000, b"-",
 )  # fmt: skip
 _BYTES = (_flip, _delete, _duplicate, _splice, _insert, _cut)
 

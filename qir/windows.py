@@ -74,8 +74,8 @@ def windows(x, window, strides, pads, pad_value=0, dilation=None) -> np.ndarray:
         (x.shape[0], *out, *window, x.shape[-1]),
         (
             x.strides[0],
-            *(step * s for step, s in zip(steps, strides, strict=True)),
-            *(step * d for step, d in zip(steps, dilation, strict=True)),
+            *(step * s if n > 1 else 0 for step, s, n in zip(steps, strides, out, strict=True)),
+            *(step * d if k > 1 else 0 for step, d, k in zip(steps, dilation, window, strict=True)),
             x.strides[-1],
         ),
         writeable=False,

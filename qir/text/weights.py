@@ -1,6 +1,7 @@
 """Weights in `.safetensors` files beside the text: written atomically, read when needed."""
 
 import json
+import math
 import os
 import struct
 import tempfile
@@ -63,15 +64,13 @@ def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
 
 
 def _checked(entry: dict, available: int) -> dict:
-    begin, end = entry["data_offsets"]
-    name = next(n for n, code in _CODES.items() if code == entry["dtype"])
-    kind = _numpy(name)
-    count = int(np.prod(entry["shape"], dtype=object)) if entry["shape"] else 1
-    if not 0 <= begin <= end <= available or count * kind.itemsize != end - begin:
+    (begin, end), shape = entry["data_offsets"], entry["shape"]
+    if not all(type(n) is int and n >= 0 for n in (begin, end, *shape)):
         raise ValueError
-    if any(n < 0 for n in entry["shape"]):
+    kind = _numpy({code: name for name, code in _CODES.items()}[entry["dtype"]])
+    if not begin <= end <= available or math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError
-    return {"kind": kind, "shape": tuple(entry["shape"]), "begin": begin}
+    return {"kind": kind, "shape": tuple(shape), "begin": begin}
 
 
 def _numpy(name: str) -> np.dtype:
