@@ -1,11 +1,14 @@
 """Weights in `.safetensors` files beside the text: written atomically, read when needed."""
 
+import glob
 import json
 import math
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +23,10 @@ _CODES = {
     "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
     "bool": "BOOL",
 }  # fmt: skip
+
+PARTIAL = ".partial"
+ABANDONED = 3600
+"""Seconds after which a partial file has no writer any more."""
 
 
 def open_weights(path: Path) -> dict[str, Resource]:
@@ -120,7 +127,7 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
-                                         delete=False) as file:  # fmt: skip
+                                         suffix=PARTIAL, delete=False) as file:  # fmt: skip
             temporary = file.name
             file.write(content)
             file.flush()
@@ -134,6 +141,18 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     finally:
         if temporary is not None:
             os.unlink(temporary)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this path left that were killed: partial files an hour old.
+
+    A younger one may belong to a writer that is at work.
+    """
+    latest = time.time() - ABANDONED
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        with suppress(OSError):  # another one sweeps, or it is not ours to remove
+            if left.stat().st_mtime < latest:
+                left.unlink()
 
 
 def _umask() -> int:
