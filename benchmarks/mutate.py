@@ -23,7 +23,7 @@ from qir.text import save_module
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("qir", "qir", "qir", "qir", "pipe", "safetensors", "safetensors", "statistics")
 """What a case is of, by its number."""
-LONGEST = 4000
+LONGEST = 1500
 """Bytes of the longest seed: a case of one fault says more than one of many lines."""
 
 
@@ -48,7 +48,7 @@ def seeds() -> dict[str, tuple]:
     found["pipe"] += [path.read_bytes() for path in sorted((ROOT / "pipelines").glob("*.pipe"))] * 5
     with TemporaryDirectory() as folder:
         for seed in range(12):
-            func = draw_network(np.random.default_rng(seed), steps=4)
+            func = draw_network(np.random.default_rng(seed), steps=2)
             path = Path(folder) / f"{seed}.qir"
             save_module(Module((func,)), path)
             for weights in Path(folder).glob(f"{seed}.qir.*.safetensors"):

@@ -70,7 +70,8 @@ def test_tensors_that_no_memory_holds():
         "a tensor of [9999999999999] has more than 1,099,511,627,776 elements")  # fmt: skip
     assert message("func @f(%x: f32[0,9999999999999]) -> () {\n  return %x\n}") == (
         "a tensor of [0, 9999999999999] has more than 1,099,511,627,776 elements")  # fmt: skip
-    wide = "func @f(%x: f32[2]) {\n  %0 = lax.pad(%x, low=[9999999999999], high=[0])\n  return %0\n}"
+    pad = "lax.pad(%x, low=[9999999999999], high=[0])"
+    wide = f"func @f(%x: f32[2]) {{\n  %0 = {pad}\n  return %0\n}}"
     assert message(wide) == ("lax.pad: a result of f32[10000000000001] has more than "
                              "1,099,511,627,776 elements")  # fmt: skip
 
