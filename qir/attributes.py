@@ -85,7 +85,7 @@ def _integer(value) -> int:
 def _number(value) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         _fail("a number", value)
-    if math.isnan(value) or isinstance(value, int) and abs(value) > _MOST:
+    if isinstance(value, int) and abs(value) > _MOST or math.isnan(value):
         _fail("a number", value)
     return float(value)
 

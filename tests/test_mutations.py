@@ -87,8 +87,12 @@ def test_what_is_nested_without_end():
 def test_numbers_of_many_digits():
     text = f"func @f(%x: f32[2]) {{\n  %0 = lax.take(%x, %x, axis={'9' * 5000})\n  return %0\n}}"
     assert message(text).startswith("a number cannot be read: Exceeds the limit (4300 digits)")
-    text = f"func @f(%x: f32[2]) {{\n  %0 = nn.elu(%x, alpha={'9' * 400})\n  return %0\n}}"
-    assert "attribute 'alpha'" in message(text)
+    text = f"func @f(%x: f32[2]) {{\n  %0 = nn.leaky_relu(%x, slope={'9' * 400})\n  return %0\n}}"
+    assert message(text) == (f"nn.leaky_relu: attribute 'slope': expected a number, "
+                             f"found {'9' * 400}")  # fmt: skip
+    text = f"func @f(%x: f32[2]) {{\n  %0 = lax.sort(%x, axis={'9' * 400})\n  return %0\n}}"
+    assert message(text) == (f"lax.sort: attribute 'axis': expected an integer of 64 bits, "
+                             f"found {'9' * 400}")  # fmt: skip
 
 
 def with_header(header: dict, data: bytes = bytes(8)) -> bytes:
