@@ -9,13 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from qir import observers, segments
+from qir import journal, observers, segments
+from qir.decisions import RangeFound
 from qir.errors import QirError, QirWarning, suggestion
 from qir.evaluate import each_value, evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Func, Op, kept, place_of, transform
 from qir.observers import Statistics
 from qir.samples import Batch, batches
+from qir.timing import count, timed
 
 from ..dialects import quant
 
@@ -56,12 +58,12 @@ def calibrate(
     if save_stats is not None:
         observers.save(save_stats, found)
     options = {"percentile": {} if keep is None else {"keep": keep}}
-    ranges = {
-        op: _range(op, found[name], methods[name], options.get(methods[name], {}))
-        if op.type.size
-        else (0.0, 0.0)  # no data could say, and nothing will stand on that grid
-        for name, op in observed.items()
-    }
+    range_of, ranges = timed("solving", _range), {}
+    for name, op in observed.items():
+        how = methods[name], options.get(methods[name], {})
+        ranges[op] = range_of(op, found[name], *how)
+        journal.note(RangeFound, op, found[name], *how, *ranges[op])
+    count("values observed", len(ranges))
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         if op not in ranges:
@@ -88,7 +90,9 @@ def _observed(func: Func) -> dict[str, Op]:
 
 
 def _range(op: Op, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
-    """The solved range of an observer, both ends f32."""
+    """The solved range of an observer, both ends f32; of a value without elements any will do."""
+    if not op.type.size:
+        return 0.0, 0.0
     name = op.attributes["name"]
     try:
         lo, hi = observers.solve(stats, method, **options)
@@ -124,14 +128,16 @@ def _gathered(func: Func, observed: dict[str, Op], samples, run) -> dict[str, St
     names = list(observed)
     found = dict.fromkeys(names, observers.empty())
     plans: dict[Func, tuple[segments.Segments, dict[Op, list[str]]]] = {}
+    run, update = timed("evaluation", run), timed("statistics", observers.update)
     for batch in batches(func, samples):
         if batch.func not in plans:
             plans[batch.func] = _plan(batch.func)
         plan, named = plans[batch.func]
+        count("batches run")
         for value, array in segments.run(plan, batch.arrays, run):
             for name in named[value]:
                 try:
-                    found[name] = observers.update(found[name], array)
+                    found[name] = update(found[name], array)
                 except QirError as error:
                     raise _blamed(plan.func, value, batch, f"{error.message}") from None
     return found

@@ -16,6 +16,7 @@ from .origin import origin, ranges_in
 from .pipeline import Done, Listener, compose, run_module, run_steps
 from .report import report_text
 from .text import load_module, save_module
+from .timing import span
 
 
 def trace(f, *example_args) -> Module:
@@ -39,7 +40,8 @@ def run_pipeline(module: Module | Func, pipeline: str, samples=None,
     resources = {"run": run or _xla_run, "compile": _compile_for, "emit": emit}
     if samples is not None:
         resources["samples"] = samples
-    steps = compose(pipeline, parameters=parameters, resources=list(resources))
+    with span("compose"):
+        steps = compose(pipeline, parameters=parameters, resources=list(resources))
     return run_module(steps, module, resources, listen)
 
 

@@ -68,8 +68,9 @@ def fresh_environment(folder: Path) -> dict[str, str]:
         (bin / name).chmod(0o755)
     variables = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "PYTEST"))}
     path = f"{bin}{os.pathsep}{os.environ['PATH']}"
-    return {**variables, "PATH": path, "VIRTUAL_ENV": str(folder), "PYTHONUNBUFFERED": "1",
-            "COLUMNS": "100", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}  # fmt: skip
+    pip = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_BUILD_ISOLATION": "0"}  # 0 is without
+    return {**variables, **pip, "PATH": path, "VIRTUAL_ENV": str(folder), "COLUMNS": "100",
+            "PYTHONUNBUFFERED": "1"}  # fmt: skip
 
 
 def failures(page: Path, folder: Path) -> list[str]:

@@ -62,7 +62,15 @@ def test_opt_shows_graphs_and_seconds_on_stderr(call):
         "{\n  return %x\n}\n"  # fmt: skip
     code, _, err = call("opt", "g.qir", "-p", "cse, canonicalize", "--timing", "--verify-each")
     assert code == 0
-    assert re.fullmatch(r"(// +\d+\.\d{4} s  (cse|canonicalize|in all)\n){3}", err)
+    header, *lines = err.splitlines()
+    rows = [re.fullmatch(r"//( +\d+\.\d{4} +\d+\.\d %| {19})(  .*)", line) for line in lines]
+    assert header == "//   seconds    share" and all(rows)
+    quick = {"load", "compose", "constant folding", "print", "listeners", "verify", "the rest"}
+    names = [row[2] for row in rows if row[2].strip() not in quick]
+    assert names == [
+        "  parse", "  cse", "    ops merged: 0", "  canonicalize", "    constants folded: 0",
+        "    sweeps: 3", "    done_and_undone: fired 1", "    23 rules without a match", "  total",
+    ]  # fmt: skip
 
 
 def test_opt_explains_what_fired_and_what_declined(call, tmp_path):
@@ -195,6 +203,15 @@ def test_from_a_function_to_numbers(call, model, tmp_path):
     expected = np.maximum(model @ weights, 0)
     assert result.shape == (20, 8)
     assert np.abs(result - expected).max() < 0.05 * expected.max()
+
+
+def test_quantize_tells_its_seconds(call, model):
+    code, out, err = call("quantize", "model.py:model", "--calibration", "data.npz", "--timing")
+    assert code == 0 and out.startswith("@main: ")
+    rows = [row[2] for line in err.splitlines()
+            if (row := re.fullmatch(r"//( +\d+\.\d{4} +\d+\.\d %| {19})(  .*)", line))]  # fmt: skip
+    assert len(rows) == err.count("\n") - 1 and rows[0] == "  trace" and rows[-1] == "  total"
+    assert {"  calibrate", "    values observed: 2", "  legalize"} < set(rows)
 
 
 def test_a_saved_float_graph_is_quantized_too(call, model):

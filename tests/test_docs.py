@@ -23,7 +23,7 @@ def test_the_pages_build_without_a_warning(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     html = (tmp_path / "html/reference/passes.html").read_text()
-    assert "propagate_types" in html and "observed -&gt; calibrated" in html
+    assert 'id="propagate-types"' in html and "Find the range of every observed value" in html
 
 
 def test_every_guide_is_in_the_table_of_contents():
@@ -37,6 +37,6 @@ def test_a_block_that_does_not_hold_is_found(tmp_path):
     page.write_text("```console\n$ echo one\ntwo\n```\n\n```qir\nfunc\n```\n\n```\nx\n```\n")
     first, second, third = failures(page, tmp_path)
     assert first == "page.md:2: echo one\nwanted:\ntwo\nfound:\none\n"
-    assert "<stdin>:1:4: error: syntax error" in second
+    assert "<stdin>:1:5: error: syntax error" in second
     assert "needs a caption" in third
     assert Path(tmp_path / "work").is_dir()

@@ -9,12 +9,13 @@ from .. import __version__
 from ..errors import QirError
 from .bench import bench
 from .bisect import bisect
+from .explain import explain
 from .listing import passes, pipelines, targets
 from .messages import diagnostics_option, tell, told_as, wanted_format
 from .models import quantize, run
 from .opt import opt
 
-COMMANDS = (opt, quantize, run, bench, bisect, passes, pipelines, targets)
+COMMANDS = (opt, quantize, run, bench, explain, bisect, passes, pipelines, targets)
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 for _command in COMMANDS:
     _command.params.append(diagnostics_option)

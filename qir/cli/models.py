@@ -53,9 +53,12 @@ def model_options(command):
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
 @depfile_option
+@click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
 def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
-             depfile) -> None:  # fmt: skip
+             depfile, timing) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
+    from ..timing import span
+    from .account import accounted
 
     def measure(module):
         from ..pipeline import compose
@@ -71,12 +74,15 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
 
     check_folder(output)
     check_depfile(depfile, output)
-    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
-    if output:
-        quantized.save(output)
-    if depfile:
-        write_depfile(depfile, output)
-    click.echo(quantized.report())
+    with accounted(timing, False, partial(click.echo, err=True)):
+        _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
+        if output:
+            with span("write"):
+                quantized.save(output)
+        if depfile:
+            write_depfile(depfile, output)
+        with span("report"):
+            click.echo(quantized.report())
 
 
 @click.command("run")
@@ -109,9 +115,11 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
     """
     from .. import api
     from ..arrays import samples_from
+    from ..timing import span
 
     text, _ = pipeline_text(pipeline)
-    module = traced_model(model, calibration, inputs)
+    with span("trace"):
+        module = traced_model(model, calibration, inputs)
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
     listen = None if measure is None else measure(module)

@@ -10,8 +10,10 @@ import numpy as np
 from ..attributes import Call
 from ..dialect import definition
 from ..errors import QirError, require
+from ..garbage import paused
 from ..ir import OPS, Func, Module, Op, Resource, const, item, parameter
 from ..types import LARGEST, Element, Grid, TupleType, Type, dtype
+from .scan import scan_module
 from .syntax import (
     CallText,
     FuncText,
@@ -29,6 +31,7 @@ WRITTEN = 2**24
 """Elements of the largest constant that a text makes of a number or of the word `random`."""
 
 
+@paused()
 def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False) -> Module:
     """The module a text holds; a weights file it names is looked for beside `file`.
 
@@ -36,8 +39,8 @@ def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=Fals
     line, column and a caret.
     """
     source = Source(text, file, first_line)
-    calls, functions = parse_module(source)
     with depth_checked(file):
+        calls, functions = scan_module(source) or parse_module(source)
         return _module(calls, functions, source, lines)
 
 
@@ -97,6 +100,9 @@ class _Reader:
     def __init__(self, source: Source, resources):
         self.source, self.resources = source, resources
         self.values: dict[str, Op] = {}
+        self.types: dict[str, Type] = {}  # by their texts
+        self.known: dict[tuple, tuple] = {}  # attributes and type by form and operand types
+        self.arrays: dict[str, np.ndarray] = {}  # of constants by form
         self.func_name = ""
 
     def fail(self, message: str, offset: int, width: int = 1, help: str | None = None):
@@ -142,6 +148,22 @@ class _Reader:
         return self.values[ref.name]
 
     def op(self, record: OpText) -> Op:
+        """The op of a record; of those of one form, on operands of equal types, one is built."""
+        operands = [None]
+        if record.form:
+            operands = [self.values.get(ref.name) for ref in record.call.args]
+        if None in operands:  # unknown values too: they are told where other mistakes are
+            return self.checked(record)
+        key = (record.form, *[id(o.type) for o in operands])
+        if key not in self.known:
+            node = self.checked(record)
+            if node.kind not in OPS:
+                return node
+            self.known[key] = node.attributes, self.types[record.type.text]
+        attributes, type = self.known[key]
+        return Op(record.call.name, tuple(operands), attributes, type, record.location)
+
+    def checked(self, record: OpText) -> Op:
         call = record.call
         if call.repeated:
             self.fail(f"'{call.repeated}' is given twice", call.keyword_offsets[call.repeated])
@@ -196,10 +218,15 @@ class _Reader:
         try:
             if isinstance(value, Ref):
                 return const(self.resource(value), type, location=record.location)
-            array = self.array(value, type, record.target)
-            return const(array, type, name=record.target, location=record.location)
+            array = self.arrays.get(record.form)
+            if array is None:
+                array = self.array(value, type, record.target)
+            node = const(array, type, name=record.target, location=record.location)
         except (ValueError, TypeError, OverflowError) as error:
             return self.fail(f"no constant of {type}: {error}", call.offset, len(call.name))
+        if record.form and value != "random":  # that one depends on the name
+            self.arrays[record.form] = node.value
+        return node
 
     def array(self, value, type: Type, name: str) -> np.ndarray:
         if type.size > WRITTEN:
@@ -254,6 +281,13 @@ class _Reader:
     def type(self, record) -> Type:
         if not isinstance(record, TypeText):
             raise QirError("expected one tensor type, found several", at=self.source.file)
+        if record.text is None:
+            return self.new_type(record)
+        if record.text not in self.types:
+            self.types[record.text] = self.new_type(record)
+        return self.types[record.text]
+
+    def new_type(self, record: TypeText) -> Type:
         element = self.type_part(record)
         if not all(isinstance(n, int) and n >= 0 for n in record.shape):
             self.fail(f"{list(record.shape)} is no shape", record.offset)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,27 @@ def print_module(module: Module, locations: bool = False) -> str:
     """The text of a module, as `print_func` prints each function; without its headers."""
     printer = _Printer(locations)
     return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def value_names(func: Func) -> dict[Op, str]:
+    """The name of every value as `print_func` has it: `%x` for a parameter, `%0` and on."""
+    names, number = {p: f"%{p.attributes['name']}" for p in func.parameters}, 0
+    taken = set(names.values())
+    for op in func.ops:
+        if op in names:
+            continue
+        while f"%{number}" in taken:
+            number += 1
+        names[op] = f"%{number}"
+        number += 1
+    return names
+
+
+def op_printer(func: Func) -> Callable[[Op], str]:
+    """What prints single ops of a function, by the names that they have in its text."""
+    printer = _Printer(locations=False)
+    printer.func(func)
+    return printer.op
 
 
 def header_text(name: str, fields: Mapping[str, object]) -> str:
@@ -112,18 +133,10 @@ class _Printer:
         self.taken: dict[str, int] = {}
         self.names: dict[Op, str] = {}
         self.types: dict[tuple, str] = {}
+        self.places: dict[tuple[str, ...], str] = {}
 
     def func(self, func: Func) -> str:
-        self.names, taken = {}, {p.attributes["name"] for p in func.parameters}
-        number = 0
-        for op in func.ops:
-            if op.kind == "parameter":
-                self.names[op] = f"%{op.attributes['name']}"
-                continue
-            while str(number) in taken:
-                number += 1
-            self.names[op] = f"%{number}"
-            number += 1
+        self.names = value_names(func)
         inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
                            for p in func.parameters)  # fmt: skip
         names = [f"{name}: " if name else "" for name in func.result_names]
@@ -137,6 +150,8 @@ class _Printer:
         return "\n".join(lines)
 
     def op(self, op: Op) -> str:
+        if op.kind == "parameter":
+            return f"{self.names[op]}: {self.type(op.type)}"
         inside = [self.names[o] for o in op.operands]
         if op.kind == "const":
             inside.append(f"value={self.constant(op)}")
@@ -155,7 +170,10 @@ class _Printer:
     def loc(self, op: Op) -> str:
         if not self.locations or not op.location:
             return ""
-        return f" loc({', '.join(_quoted(text) for text in op.location)})"
+        if op.location not in self.places:
+            texts = ", ".join(map(_quoted, op.location))
+            self.places[op.location] = f" loc({texts})"
+        return self.places[op.location]
 
     def constant(self, op: Op) -> str:
         if op.type.size > INLINE:
@@ -182,7 +200,11 @@ class _Printer:
     def type(self, type: Type | TupleType) -> str:
         if isinstance(type, TupleType):
             return f"({', '.join(self.type(t) for t in type.items)})"
-        return f"{type.dtype.name}{self.grid(type.grid)}[{','.join(map(str, type.shape))}]"
+        key = (type.dtype.name, type.grid, type.shape)
+        if key not in self.types:
+            extents = ",".join(map(str, type.shape))
+            self.types[key] = f"{type.dtype.name}{self.grid(type.grid)}[{extents}]"
+        return self.types[key]
 
     def grid(self, grid: Grid | None) -> str:
         if grid is None:
