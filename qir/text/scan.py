@@ -27,7 +27,7 @@ def scan_module(source: Source) -> tuple[tuple[CallText, ...], tuple[FuncText, .
     """What `parse_module` gives for the text, or None if that has to be asked."""
     try:
         return _Scanner(source.text).module()
-    except (_Unusual, RecursionError):
+    except (_Unusual, RecursionError, ValueError):  # also integers of too many digits
         return None
 
 
