@@ -95,6 +95,14 @@ def test_numbers_of_many_digits():
                              f"found {'9' * 400}")  # fmt: skip
 
 
+@pytest.mark.parametrize("value", ["[[1, 2], 3]", "[" * 70 + "]" * 70])
+def test_numbers_of_a_contract_that_are_no_array(value):
+    call = f"int8.requantize(%x, to=i8<0.1:0>, rescale=f32_half_even(scale={value}))"
+    text = f"func @f(%x: i8<0.2:0>[2]) {{\n  %0 = {call}\n  return %0\n}}"
+    assert message(text).startswith("int8.requantize: attribute 'rescale': rounding f32_half_even: "
+                                    "scale is a number or a list of them, found (")  # fmt: skip
+
+
 def with_header(header: dict, data: bytes = bytes(8)) -> bytes:
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data
