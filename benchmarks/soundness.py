@@ -247,7 +247,7 @@ def report(parts: dict[str, Part]) -> list[str]:
     said = ["`python -m benchmarks.soundness`; a chunk of seeds is run again by `--only PART "
             "--chunk N`.", markdown(table(parts))]  # fmt: skip
     said.append("\n".join(f"- {name}: {what}." for name, what in MEANT.items()))
-    if "rules" in parts:
+    if "rules" in parts and parts["rules"].outcomes:
         fired = {n: c for n, c in parts["rules"].outcomes.items() if n.startswith("fired ")}
         least = min(fired, key=fired.get)
         said.append(f"{len(fired)} rules; the one that fired least, `{least[6:]}`, fired "

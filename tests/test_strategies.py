@@ -7,10 +7,12 @@ import random
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 from qir.dialects import lax, nn
 
+from benchmarks import soundness
 from qir import registry
 from qir.evaluate import evaluate
 from qir.ir import OPS, Func, Op, const, kept, parameter, transform
@@ -151,3 +153,16 @@ def test_noise_without_limit_explains_anything():
     func = Func("f", (x,), (lax.sqrt(real),))
     arrays = [np.zeros((2, 3), np.float32)]
     assert pipelines._noise(func, evaluate(func, arrays), arrays) == [np.inf]
+
+
+def test_the_campaign_goes_on_where_it_was_stopped(tmp_path, monkeypatch):
+    state = tmp_path / "state.json"
+    monkeypatch.setitem(soundness._CHUNKS, "networks", lambda chunk: soundness._networks(chunk, 4))
+    arguments = ["--only", "networks", "--state", str(state), "--no-write"]
+    first = CliRunner().invoke(soundness.main, [*arguments, "--graphs", "16"])
+    assert "networks: 4 graphs" in first.output
+    part = soundness.loaded(state)["networks"]
+    assert (part.chunks, part.graphs, part.found) == (1, 4, {})
+    CliRunner().invoke(soundness.main, [*arguments, "--graphs", "24"], catch_exceptions=False)
+    assert soundness.loaded(state)["networks"].chunks == 2
+    assert soundness.report(soundness.loaded(state))
