@@ -41,6 +41,8 @@ SECONDS, MEMORY = 5.0, 2**30
 CHUNK = 20_000
 STUCK = 30
 """Seconds after which a worker that does not come to its next case is ended."""
+LOADING = -1
+"""What stands in place of a worker's memory until it has come to its first case."""
 PASSES = ("canonicalize, cse", "float_front", "ptq_int8", "lower_int8, canonicalize, legalize")
 SMALL = 20_000
 """Elements of the largest value of a graph that is sent through passes."""
@@ -95,7 +97,7 @@ def main(cases, start, only, worker, fresh, kept, write) -> None:
 def supervise(state: dict, count: int, kept: Path) -> None:
     """Let a worker do the next cases; what ends it is a finding, and the next one goes on."""
     first, progress = state["done"], kept / "progress"
-    progress.write_bytes(struct.pack("<qq", first, 0))
+    progress.write_bytes(struct.pack("<qq", first, LOADING))
     command = [sys.executable, "-m", "benchmarks.mutations", "--worker", f"--start={first}",
                f"--cases={count}", f"--kept={kept}"]  # fmt: skip
     with open(kept / "said", "w") as said:
@@ -111,7 +113,7 @@ def supervise(state: dict, count: int, kept: Path) -> None:
         elif kind == "found":
             number, _, what = rest.partition(" ")
             state["found"][number] = what
-    state["peak"] = max(state.get("peak", 0), peak)
+    state["peak"] = max(state.get("peak", 0), peak)  # KiB, 0 of a worker that was ended
     state["done"] = at
     if process.returncode:
         state["found"][str(at)] = f"the process ended with {process.returncode}"
@@ -127,7 +129,7 @@ def _until_done(process, progress: Path) -> None:
         at = progress.read_bytes()
         if at != last:
             last, since = at, time.monotonic()
-        elif time.monotonic() - since > STUCK:
+        elif time.monotonic() - since > STUCK and struct.unpack("<qq", at)[1] != LOADING:
             process.kill()
 
 
@@ -140,6 +142,7 @@ def work(first: int, stop: int, kept: Path) -> int:
     counts = Counter()
     with open(kept / "progress", "r+b") as file, TemporaryDirectory(dir=_scratch()) as folder:
         shown = mmap.mmap(file.fileno(), 16)
+        shown[8:] = struct.pack("<q", 0)
         for number in range(first, stop):
             shown[:8] = struct.pack("<q", number)
             case = mutate.case(number)
