@@ -225,12 +225,16 @@ def _xla_run(func: Func, arrays):
 
 
 def _compile_for(func: Func, target: str) -> Callable:
-    found = registry.target_named(target)
-    if next(complaints(func, found.form), None) is not None or _unlegalized(func):
-        func = run_steps(compose(f"legalize(target={target})"), func)
-    return found.compile(func)
+    return registry.target_named(target).compile(legalized(func, target))
+
+
+def legalized(func: Func, target: str) -> Func:
+    """The function in the form of a target; itself if it is in it already."""
+    form = registry.target_named(target).form
+    if next(complaints(func, form), None) is None and not _unlegalized(func):
+        return func
+    return run_steps(compose(f"legalize(target={target})"), func)
 
 
 def _unlegalized(func: Func) -> bool:
     return any(op.kind.startswith(("int8.", "nn.", "quant.")) for op in func.ops)
-

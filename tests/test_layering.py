@@ -25,19 +25,29 @@ FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
     *("errors", "garbage", "journal", "timing", "tables", "plugins"),
-    *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
+    *("types", "rounding", "windows", "shapes", "special", "ir", "ranges", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
     *("decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
     *("partial", "drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
+    *("difference", "interchange", "pictures"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""
 
 FOR_DIALECTS = {*ORDER[: ORDER.index("integer_forms") + 1]} - {"pattern"}
 
-FRAMEWORKS = {"jax", "jaxlib", "flax", "tensorflow", "networkx", "sklearn", "tqdm", "ml_dtypes"}
-HOME = {"jax": ("qir/frontends/jax", "qir/targets/xla"), "jaxlib": ("qir/targets/xla",)}
+FRAMEWORKS = {
+    *("jax", "jaxlib", "flax", "tensorflow", "networkx", "sklearn", "tqdm", "ml_dtypes"),
+    *("igraph", "matplotlib"),
+}
+DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py")
+HOME = {
+    "jax": ("qir/frontends/jax", "qir/targets/xla"),
+    "jaxlib": ("qir/targets/xla",),
+    "igraph": DRAWING,
+    "matplotlib": DRAWING,
+}
 
 ENTRIES = {"form", "imports", "lowers"}
 """Decorators that put a function into a table, where its key says what it is."""

@@ -6,13 +6,16 @@ from .weights import write_atomically
 from .write import (
     content_hash,
     header_text,
+    lines_of,
     load_module,
     print_func,
     print_module,
     save_module,
+    value_names,
 )
 
 __all__ = [
-    "Source", "content_hash", "header_text", "load_module", "parse_pipelines", "print_func",
-    "print_module", "random_array", "read_module", "read_value", "save_module", "write_atomically",
+    "Source", "content_hash", "header_text", "lines_of", "load_module", "parse_pipelines",
+    "print_func", "print_module", "random_array", "read_module", "read_value", "save_module",
+    "value_names", "write_atomically",
 ]  # fmt: skip

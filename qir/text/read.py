@@ -32,11 +32,12 @@ WRITTEN = 2**24
 
 
 @paused()
-def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False) -> Module:
+def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False,
+                names: dict[Op, str] | None = None) -> Module:  # fmt: skip
     """The module a text holds; a weights file it names is looked for beside `file`.
 
-    lines: what has no location gets the one of its line, `file:3`. Raises QirError with file,
-    line, column and a caret.
+    lines: what has no location gets the one of its line, `file:3`. names: a dict to enter the
+    values' names in the text into, `%x`. Raises QirError with file, line, column and a caret.
     """
     source = Source(text, file, first_line)
     with depth_checked(file):
@@ -53,7 +54,10 @@ def _module(calls, functions, source: Source, lines: bool) -> Module:
     for record in functions:
         if record.name in found:
             raise QirError(f"@{record.name} is defined twice", at=source.place(record.offset))
-        found[record.name] = _Reader(source, resources).func(record)
+        reader = _Reader(source, resources)
+        found[record.name] = reader.func(record)
+        if names is not None:
+            names.update((op, f"%{name}") for name, op in reversed(reader.values.items()))
     return Module(tuple(found.values()), headers)
 
 

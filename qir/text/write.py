@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,19 @@ def load_module(path: str | Path) -> Module:
     return read_module(text, str(path))
 
 
+def lines_of(funcs: Sequence[tuple[Func, Iterable[Op]]],
+             names: Sequence[Mapping[Op, str]]) -> list[list[str]]:  # fmt: skip
+    """The lines of functions, each with its ops in a given order and its values under given names.
+
+    Equal arrays have one name in all of them, others another.
+    """
+    printer, found = _Printer(locations=False), []
+    for (func, ops), printer.names in zip(funcs, names, strict=True):
+        lines = [f"  {printer.op(op)}" for op in ops if op.kind != "parameter"]
+        found.append([printer.head(func), *lines, printer.end(func), "}"])
+    return found
+
+
 def option_text(value) -> str:
     """An attribute or option value as the text has it."""
     return _Printer(locations=False).value(value)
@@ -137,17 +150,22 @@ class _Printer:
 
     def func(self, func: Func) -> str:
         self.names = value_names(func)
+        lines = [self.head(func)]
+        lines += [f"  {self.op(op)}" for op in func.ops if op.kind != "parameter"]
+        lines += [self.end(func), "}", ""]
+        return "\n".join(lines)
+
+    def head(self, func: Func) -> str:
         inputs = ", ".join(f"{self.names[p]}: {self.type(p.type)}{self.loc(p)}"
                            for p in func.parameters)  # fmt: skip
         names = [f"{name}: " if name else "" for name in func.result_names]
         names = names or [""] * len(func.results)
         results = ", ".join(f"{name}{self.type(r.type)}"
                             for name, r in zip(names, func.results, strict=True))  # fmt: skip
-        lines = [f"func @{func.name}({inputs}) -> ({results}) {{"]
-        lines += [f"  {self.op(op)}" for op in func.ops if op.kind != "parameter"]
-        returned = ", ".join(self.names[r] for r in func.results)
-        lines += [f"  return {returned}".rstrip(), "}", ""]
-        return "\n".join(lines)
+        return f"func @{func.name}({inputs}) -> ({results}) {{"
+
+    def end(self, func: Func) -> str:
+        return f"  return {', '.join(self.names[r] for r in func.results)}".rstrip()
 
     def op(self, op: Op) -> str:
         if op.kind == "parameter":

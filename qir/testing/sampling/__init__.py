@@ -12,11 +12,13 @@ from .nodes import Leaves, draw_node
 from .patterns import Steering, draw_match
 from .pipelines import Passage, check_pipeline, draw_call, draw_normal
 from .soundness import Tally, Verdict, judge, tally
+from .spans import check_span, outside
 from .steering import rules_everywhere, steering_of
 from .values import draw_inputs
 
 __all__ = [
     "Leaves", "Mood", "Passage", "Rejected", "Steering", "Tally", "Verdict", "check_network",
-    "check_op", "check_pipeline", "draw_call", "draw_inputs", "draw_match", "draw_mood",
-    "draw_network", "draw_node", "draw_normal", "judge", "rules_everywhere", "steering_of", "tally",
+    "check_op", "check_pipeline", "check_span", "draw_call", "draw_inputs", "draw_match",
+    "draw_mood", "draw_network", "draw_node", "draw_normal", "judge", "outside",
+    "rules_everywhere", "steering_of", "tally",
 ]  # fmt: skip
