@@ -42,10 +42,10 @@ def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=Fals
     source = Source(text, file, first_line)
     with depth_checked(file):
         calls, functions = scan_module(source) or parse_module(source)
-        return _module(calls, functions, source, lines)
+        return _module(calls, functions, source, lines, names)
 
 
-def _module(calls, functions, source: Source, lines: bool) -> Module:
+def _module(calls, functions, source: Source, lines: bool, names) -> Module:
     weights, headers = _headers(calls, source)
     if lines:
         functions = tuple(_at_lines(record, source) for record in functions)
