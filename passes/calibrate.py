@@ -91,7 +91,9 @@ def _observed(func: Func) -> dict[str, Op]:
 
 
 def _range(op: Op, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
-    """The solved range of an observer, both ends f32."""
+    """The solved range of an observer, both ends f32; of a value without elements any will do."""
+    if not op.type.size:
+        return 0.0, 0.0
     name = op.attributes["name"]
     try:
         lo, hi = observers.solve(stats, method, **options)

@@ -16,7 +16,7 @@ from .plugins import with_left_out
 from .progress import begun, progress_now
 from .rewrite import restricted
 from .text.read import read_value
-from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
+from .text.syntax import CallText, PipelineText, Ref, Source, depth_checked, parse_pipelines
 
 ROUNDS = 20
 
@@ -63,21 +63,25 @@ def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object
     single step that names one. resources: the names at hand, None to leave them unchecked. form:
     the form of the graph to come, None to take what the first step wants.
     """
-    source = Source(text, file)
+    with depth_checked(file):
+        steps = _composed(Source(text, file), dict(parameters or {}))
+        check_arrows(steps, form)
+        if resources is not None:
+            check_resources(steps, resources)
+        return steps
+
+
+def _composed(source: Source, given: dict[str, object]) -> Steps:
     found = parse_pipelines(source)
     if len(found) != 1:
-        raise QirError(f"expected one pipeline, found {len(found)}", at=file)
-    record, given = found[0], dict(parameters or {})
+        raise QirError(f"expected one pipeline, found {len(found)}", at=source.file)
+    record = found[0]
     if record.name is None and len(record.steps) == 1 and given:
         only = record.steps[0]
         if only.name in registry.pipelines():
             record, source = registry.pipelines()[only.name]
             given = {**{k: read_value(v, source) for k, v in only.kwargs.items()}, **given}
-    steps = _Composer(source, _settings(record, given, source)).steps(record.steps)
-    check_arrows(steps, form)
-    if resources is not None:
-        check_resources(steps, resources)
-    return steps
+    return _Composer(source, _settings(record, given, source)).steps(record.steps)
 
 
 def _settings(record: PipelineText, given: Mapping[str, object], source: Source, at=None) -> dict:

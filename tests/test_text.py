@@ -86,20 +86,21 @@ RESCALES = st.one_of(
     st.builds(lambda m, s: Rescale("single", multiplier=np.int32(m), shift=np.int32(s)),
               st.integers(2**30, 2**31 - 1), st.integers(-20, 5)),
 )  # fmt: skip
+WIDE = st.integers(-(2**63) + 1, 2**63 - 1)
 ATTRIBUTES = {
     "integer": st.integers(-(2**40), 2**40),
     "number": st.floats(allow_nan=False),
     "truth": st.booleans(),
     "word": st.text(max_size=8) | NAMES | st.sampled_from(["none", "true", "inf", "narrow", "a.b"]),
-    "pair": st.tuples(st.integers(), st.integers()),
-    "ints": st.lists(st.integers(), max_size=4).map(tuple),
+    "pair": st.tuples(WIDE, WIDE),
+    "ints": st.lists(WIDE, max_size=4).map(tuple),
     "floats": st.lists(st.floats(allow_nan=False), max_size=4).map(tuple),
     "words": st.lists(NAMES | st.text(max_size=4), max_size=3).map(tuple),
     "padding": st.sampled_from(["same", "valid", ((0, 1), (2, 3))]),
     "to": st.none() | ELEMENTS,
     "rescale": st.none() | RESCALES,
     "choice": st.sampled_from(["left", "right"]),
-    "maybe": st.none() | st.integers(),
+    "maybe": st.none() | WIDE,
 }
 LOCATIONS = st.lists(st.text(min_size=1, max_size=12), max_size=2).map(tuple)
 

@@ -4,6 +4,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -141,14 +142,21 @@ def parse_pipelines(source: Source) -> tuple[PipelineText, ...]:
 
 def _parse(source: Source, start: str):
     try:
-        with paused():
+        with paused(), depth_checked(source.file):
             return _parser().parse(source.text, start=start)
     except UnexpectedInput as error:
         raise _syntax_error(source, error) from None
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise QirError(f"a number cannot be read: {error}", at=source.file) from None
+
+
+@contextmanager
+def depth_checked(file: str):
+    """What is nested deeper than Python's stack inside the block is a QirError."""
+    try:
+        yield
     except RecursionError:
-        raise QirError("nested too deeply to read", at=source.file) from None
-    except ValueError:  # of int(), which reads no more than 4300 digits
-        raise QirError("a number has more digits than can be read", at=source.file) from None
+        raise QirError("nested too deeply to read", at=file) from None
 
 
 @cache

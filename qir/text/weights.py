@@ -4,12 +4,16 @@ A text may also hold them itself, as `data:base64,` and the bytes of such a file
 """
 
 import base64
+import glob
 import io
 import json
+import math
 import os
 import struct
 import tempfile
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +28,10 @@ _CODES = {
     "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
     "bool": "BOOL",
 }  # fmt: skip
+
+PARTIAL = ".partial"
+ABANDONED = 3600
+"""Seconds after which a partial file has no writer any more."""
 
 
 INSIDE = "data:base64,"
@@ -99,15 +107,13 @@ def _header(file, size: int, path: str | Path) -> dict[str, tuple[int, dict]]:
 
 
 def _checked(entry: dict, available: int) -> dict:
-    begin, end = entry["data_offsets"]
-    name = next(n for n, code in _CODES.items() if code == entry["dtype"])
-    kind = _numpy(name)
-    count = int(np.prod(entry["shape"], dtype=object)) if entry["shape"] else 1
-    if not 0 <= begin <= end <= available or count * kind.itemsize != end - begin:
+    (begin, end), shape = entry["data_offsets"], entry["shape"]
+    if not all(type(n) is int and n >= 0 for n in (begin, end, *shape)):
         raise ValueError
-    if any(n < 0 for n in entry["shape"]):
+    kind = _numpy({code: name for name, code in _CODES.items()}[entry["dtype"]])
+    if not begin <= end <= available or math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError
-    return {"kind": kind, "shape": tuple(entry["shape"]), "begin": begin}
+    return {"kind": kind, "shape": tuple(shape), "begin": begin}
 
 
 def _numpy(name: str) -> np.dtype:
@@ -160,7 +166,7 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
-                                         delete=False) as file:  # fmt: skip
+                                         suffix=PARTIAL, delete=False) as file:  # fmt: skip
             temporary = file.name
             file.write(content)
             file.flush()
@@ -174,6 +180,18 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     finally:
         if temporary is not None:
             os.unlink(temporary)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this path left that were killed: partial files an hour old.
+
+    A younger one may belong to a writer that is at work.
+    """
+    latest = time.time() - ABANDONED
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        with suppress(OSError):  # another one sweeps, or it is not ours to remove
+            if left.stat().st_mtime < latest:
+                left.unlink()
 
 
 def _umask() -> int:

@@ -13,7 +13,7 @@ from ..ir import Func, Module, Op
 from ..rounding import Rescale
 from ..types import Element, Grid, TupleType, Type, grid_text
 from .read import read_module
-from .weights import encoded, weights_bytes, write_atomically
+from .weights import encoded, sweep, weights_bytes, write_atomically
 
 INLINE = 8
 _WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -63,7 +63,9 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     """Write the text to `path` and its weights to a `.safetensors` file beside it.
 
     The weights file carries a hash of its content in its name and the text is renamed into place
-    last: whoever reads at any moment sees the old pair or the new one.
+    last: whoever reads at any moment sees the old pair or the new one. A writer that is killed may
+    leave a partial file, which a later save to the same path removes, or new weights that no text
+    names.
     """
     path = Path(path)
     if path.is_dir():  # told before weights are written for a text that never comes
@@ -81,6 +83,7 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     write_atomically(path, body)
     if old is not None and old != name:
         (path.parent / old).unlink(missing_ok=True)
+    sweep(path)
 
 
 def content_hash(module: Module) -> str:
