@@ -96,7 +96,7 @@ def test_a_chart_of_a_difference_shows_what_became_of_boxes_and_arrows():
 
 @pytest.mark.parametrize("before, after, changes", [
     ("add(%x, %y)", "sub(%x, %y)", {"": 3}),
-    ("sub(%x, %y)", "mul(%y, %x)", {"": 3}),
+    ("sub(%x, %y)", "mul(%x, %y)", {"": 3}),
     ("sub(%x, %y)", "sub(%y, %x)", {"": 1, "added": 2, "removed": 2}),
     ("sub(%x, %y)", "sub(%x, %x)", {"": 2, "removed": 1}),
 ])  # fmt: skip
