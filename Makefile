@@ -9,7 +9,7 @@ WORKERS ?= 2
 TESTS ?= tests
 FRESH ?= build/plugin
 
-.PHONY: demo test lint plugin clean
+.PHONY: demo test lint docs plugin clean
 
 demo: $(READY)
 	$(RUN) -m examples.digits.demo
@@ -19,6 +19,10 @@ test: $(READY)
 
 lint: $(READY)
 	$(RUN) -m ruff check .
+
+docs: $(READY)
+	$(RUN) -m sphinx -q -W docs build/docs
+	@echo "build/docs/index.html"
 
 # qir and the plugin as their users install them, in an environment that knows neither: what the
 # plugin brings is listed, run by name beside qir's own, and tested without a conftest.

@@ -9,13 +9,15 @@ from typing import Literal
 
 import numpy as np
 
-from qir import observers, segments
+from qir import journal, observers, segments
+from qir.decisions import RangeFound
 from qir.errors import QirError, QirWarning, suggestion
 from qir.evaluate import each_value, evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Func, Op, kept, place_of, transform
 from qir.observers import Statistics
 from qir.samples import Batch, batches
+from qir.timing import count, timed
 
 from ..dialects import quant
 
@@ -56,10 +58,12 @@ def calibrate(
     if save_stats is not None:
         observers.save(save_stats, found)
     options = {"percentile": {} if keep is None else {"keep": keep}}
-    ranges = {
-        op: _range(op, found[name], methods[name], options.get(methods[name], {}))
-        for name, op in observed.items()
-    }
+    range_of, ranges = timed("solving", _range), {}
+    for name, op in observed.items():
+        how = methods[name], options.get(methods[name], {})
+        ranges[op] = range_of(op, found[name], *how)
+        journal.note(RangeFound, op, found[name], *how, *ranges[op])
+    count("values observed", len(ranges))
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         if op not in ranges:
@@ -113,7 +117,7 @@ def _loaded(path: str, observed: dict[str, Op]) -> dict[str, Statistics]:
     if unused:
         shown = ", ".join(f"'{name}'" for name in unused[:8])
         more = f" and {len(unused) - 8} more" if len(unused) > 8 else ""
-        warnings.warn(f"{path}: nobody observes {shown}{more}", stacklevel=2)
+        warnings.warn(QirWarning(f"nobody observes {shown}{more}", at=path), stacklevel=2)
     return {name: found[name] for name in observed}
 
 
@@ -122,14 +126,16 @@ def _gathered(func: Func, observed: dict[str, Op], samples, run) -> dict[str, St
     names = list(observed)
     found = dict.fromkeys(names, observers.empty())
     plans: dict[Func, tuple[segments.Segments, dict[Op, list[str]]]] = {}
+    run, update = timed("evaluation", run), timed("statistics", observers.update)
     for batch in batches(func, samples):
         if batch.func not in plans:
             plans[batch.func] = _plan(batch.func)
         plan, named = plans[batch.func]
+        count("batches run")
         for value, array in segments.run(plan, batch.arrays, run):
             for name in named[value]:
                 try:
-                    found[name] = observers.update(found[name], array)
+                    found[name] = update(found[name], array)
                 except QirError as error:
                     raise _blamed(plan.func, value, batch, f"{error.message}") from None
     return found

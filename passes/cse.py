@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from qir.graph_pass import graph_pass
-from qir.ir import Func, Op, kept
+from qir.ir import Func, Op, derived, kept
 from qir.rewrite import LOCATIONS, selected
+from qir.timing import count
 
 
 @graph_pass("any -> any")
@@ -22,7 +23,9 @@ def cse(func: Func) -> Func:
             found = first.setdefault(_key(op, stands_for), op)
         stands_for[op] = found
         locations.setdefault(found, {}).update(dict.fromkeys(op.location))
-    if all(op is found for op, found in stands_for.items()):
+    merged = sum(op is not found for op, found in stands_for.items())
+    count("ops merged", merged)
+    if not merged:
         return func
     return _merged(func, stands_for, locations)
 
@@ -33,11 +36,12 @@ def _merged(func: Func, stands_for: dict[Op, Op], locations: dict[Op, dict[str, 
     for op in func.ops:
         found = stands_for[op]
         if found is not op:
-            new[op] = new[found]
+            new[op] = derived(new[found], op)
             continue
         node = kept(op, tuple(new[o] for o in op.operands))
         places = tuple(locations[op])[:LOCATIONS]
-        new[op] = node if op.kind == "item" or places == op.location else node.located(places)
+        node = node if op.kind == "item" or places == op.location else node.located(places)
+        new[op] = node if node is op else derived(node, op)
     return replace(func, results=tuple(new[r] for r in func.results))
 
 

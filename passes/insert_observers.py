@@ -11,9 +11,10 @@ from pathlib import PurePath
 from typing import Literal
 
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, kept
+from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, is_real, roles_in, takes_part
 from qir.roles import FLOAT, INDEX, Role, Roles
+from qir.timing import count
 
 from ..dialects import quant
 
@@ -37,10 +38,12 @@ def insert_observers(func: Func, *, method: Method | None = None) -> Func:
             bare[o] if _bare_read(op, o, role, roles, chained) else marked.get(o, bare[o])
             for o, role in _slots(op, roles)
         )
-        bare[op] = kept(op, operands)
+        node = kept(op, operands)
+        bare[op] = node if node is op else derived(node, op)
         if op in observed:
-            name = names[op]
-            marked[op] = quant.observe(bare[op], name=name, method=method, location=op.location)
+            seen = quant.observe(node, name=names[op], method=method, location=op.location)
+            marked[op] = derived(seen, op)
+    count("observers inserted", len(marked))
     results = tuple(
         bare[r] if _made_by(r, roles).kind == "float" else marked.get(r, bare[r])
         for r in func.results

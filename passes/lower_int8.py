@@ -15,9 +15,12 @@ from qir.pattern import V
 from qir.registry import target_named
 from qir.rewrite import Rule, rewrite, rule
 from qir.rounding import contract, quantize_array
+from qir.timing import count
 from qir.types import Element, Type
 
 from ..dialects import int8, quant
+
+CASTS = (quant.quantize.name, quant.dequantize.name)
 
 
 @graph_pass("qdq -> mixed")
@@ -29,7 +32,9 @@ def lower_int8(func: Func, *, target: str = "xla", rounding: str | None = None) 
     if rounding is not None:
         contract(rounding, operands=1)  # an unknown name is an error here, not where it is needed
     roundings = {"": rounding} if rounding else target_named(target).roundings
-    return rewrite(func, move_onto_storage, tabulate, *integer_rules(roundings))
+    func = rewrite(func, move_onto_storage, tabulate, *integer_rules(roundings))
+    count("casts left", sum(op.kind in CASTS for op in func.ops))
+    return func
 
 
 @rule(quant.quantize(V.y) @ "cast")

@@ -5,6 +5,7 @@ from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, kept, transform
 from qir.pattern import V
 from qir.rewrite import rewrite, rule, selected
+from qir.timing import count
 
 from ..dialects import quant
 
@@ -50,7 +51,9 @@ def _merged(func: Func) -> Func:
         node = kept(op, operands)
         if op.kind not in CASTS or not selected(op):
             return node
-        return first.setdefault((op.kind, operands[0], op.attributes.get("to")), node)
+        key = (op.kind, operands[0], op.attributes.get("to"))
+        count("casts merged", key in first)
+        return first.setdefault(key, node)
 
     new = transform(func, change)
     return func if all(a is b for a, b in zip(new.results, func.results, strict=True)) else new

@@ -12,9 +12,11 @@ from .errors import QirError
 from .evaluate import as_array, checked_input
 from .forms import complaints
 from .ir import Func, Module
+from .origin import origin, ranges_in
 from .pipeline import Done, Listener, compose, run_module, run_steps
 from .report import report_text
 from .text import load_module, save_module
+from .timing import span
 
 
 def trace(f, *example_args) -> Module:
@@ -38,7 +40,8 @@ def run_pipeline(module: Module | Func, pipeline: str, samples=None,
     resources = {"run": run or _xla_run, "compile": _compile_for, "emit": emit}
     if samples is not None:
         resources["samples"] = samples
-    steps = compose(pipeline, parameters=parameters, resources=list(resources))
+    with span("compose"):
+        steps = compose(pipeline, parameters=parameters, resources=list(resources))
     return run_module(steps, module, resources, listen)
 
 
@@ -55,8 +58,10 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
     module, calibration = _traced(model, example_args, calibration)
     lowered: dict[str, Func] = {}
     used: dict[str, str] = {}
+    ranges: list[str] = []
 
     def watch(done: Done) -> None:
+        ranges.extend(ranges_in(done))
         if done.step.action.name == "legalize":
             lowered[done.before.name] = done.before
             used["target"] = done.step.options.get("target", target)
@@ -65,7 +70,8 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
 
     given = {"target": target, **parameters} if _takes(pipeline, "target") else parameters
     result = run_pipeline(module, pipeline, calibration, given, watch)
-    kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs))
+    made_by = origin(module, compose(pipeline, parameters=given), ranges)
+    kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs), {"origin": made_by})
     return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result)
 
 

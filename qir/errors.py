@@ -62,7 +62,7 @@ def require(condition: object, reason: str) -> None:
 
 
 def suggestion(wrong: str, known: Iterable[str], most: int = 24) -> str:
-    """`did you mean 'x'? ` where a known name is near, then the known names, at most so many.
+    """`did you mean 'x'?` where a known name is near, then the known names, at most so many.
 
     Of more than `most` names those of the same family (`nn.` of `nn.conv2d`) are listed.
     """

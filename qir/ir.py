@@ -10,6 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
+from . import journal
 from .errors import QirError
 from .tables import table
 from .types import TupleType, Type, dtype_of
@@ -161,20 +162,18 @@ def place_of(op: Op) -> str | None:
 
 def walk(results: Iterable[Op]) -> list[Op]:
     """Every op the results depend on, operands before users, in a fixed order."""
-    order: list[Op] = []
-    seen: set[Op] = set()
-    stack = [(op, False) for op in reversed(tuple(results))]
+    order: dict[Op, None] = {}
+    opened: set[Op] = set()  # their operands are on the stack above them, or done
+    stack = list(results)[::-1]
     while stack:
-        op, ready = stack.pop()
-        if ready:
-            order.append(op)
+        op = stack[-1]
+        if op in opened or not op.operands:
+            order[op] = None
+            stack.pop()
             continue
-        if op in seen:
-            continue
-        seen.add(op)
-        stack.append((op, True))
-        stack.extend((operand, False) for operand in reversed(op.operands) if operand not in seen)
-    return order
+        opened.add(op)
+        stack.extend([operand for operand in op.operands[::-1] if operand not in order])
+    return list(order)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -282,6 +281,23 @@ def count_uses(ops: Iterable[Op], results: Iterable[Op]) -> dict[Op, int]:
     return uses
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Derived:
+    """An entry of the journal: an op that a pass made to stand for older ones."""
+
+    op: Op
+    olds: tuple[Op, ...]
+
+
+def derived(op: Op, *olds: Op) -> Op:
+    """The op itself, remembered as made from older ones where somebody listens.
+
+    `transform` and `rewrite` remember by themselves.
+    """
+    journal.note(Derived, op, olds)
+    return op
+
+
 def transform(func: Func, change) -> Func:
     """Rebuild a function bottom up: `change(op, operands)` gives what stands for each op.
 
@@ -289,14 +305,17 @@ def transform(func: Func, change) -> Func:
     """
     new: dict[Op, Op] = {}
     for op in func.ops:
-        new[op] = change(op, tuple(new[o] for o in op.operands))
+        new[op] = change(op, tuple([new[o] for o in op.operands]))
+    links = journal.listener(Derived)
+    if links is not None:
+        links.extend(Derived(now, (op,)) for op, now in new.items() if now is not op)
     parameters = tuple(new[p] for p in func.parameters)
     return replace(func, parameters=parameters, results=tuple(new[r] for r in func.results))
 
 
 def kept(op: Op, operands: tuple[Op, ...]) -> Op:
     """The op on its new operands, itself if they are the old ones."""
-    if all(a is b for a, b in zip(op.operands, operands, strict=True)):
+    if operands == op.operands:  # ops are equal only to themselves
         return op
     if op.kind == "item":
         return item(operands[0], op.attributes["index"])
@@ -318,7 +337,7 @@ def _with_batch(func: Func, batch: int) -> Func:
                 return op
             shape = (batch, *op.shape[1:])
             return parameter(op.attributes["name"], op.type.with_shape(shape), op.location)
-        if all(a is b for a, b in zip(op.operands, operands, strict=True)):
+        if operands == op.operands:
             return op
         if op.kind == "item":
             return item(operands[0], op.attributes["index"])

@@ -82,46 +82,72 @@ def bound_names(pattern: Pattern) -> set[str]:
     return names
 
 
+def may_match(pattern: Pattern, kinds: tuple[str, ...]) -> bool:
+    """Whether an op on operands of these kinds can match, whatever else they are."""
+    wanted = pattern.operands
+    if wanted is None:
+        return True
+    if len(wanted) != len(kinds):
+        return False
+    if all(map(_may_be, wanted, kinds)):
+        return True
+    return pattern.commutative and len(kinds) == 2 and all(map(_may_be, wanted, kinds[::-1]))
+
+
+def _may_be(pattern: Pattern, kind: str) -> bool:
+    if pattern.constant:
+        return kind == "const"
+    return not pattern.kinds or kind in pattern.kinds
+
+
 def match(pattern: Pattern, op: Op, uses: Mapping[Op, int]) -> dict | None:
     """What the pattern binds at this op, None if it does not match.
 
     The nodes it matched, root first, are under `None`.
     """
-    return _match(pattern, op, uses, {None: ()})
+    bound, nodes = {}, []
+    if not _match(pattern, op, uses, bound, nodes):
+        return None
+    return {**bound, None: tuple(nodes)}
 
 
-def _match(pattern: Pattern, op: Op, uses, bound: dict) -> dict | None:
+def _match(pattern: Pattern, op: Op, uses, bound: dict, nodes: list[Op]) -> bool:
+    """Whether it matches; what it binds goes into `bound` and `nodes`, also where it does not."""
     if pattern.kinds and op.kind not in pattern.kinds:
-        return None
+        return False
     if pattern.constant and op.kind != "const":
-        return None
+        return False
     if pattern.single and uses.get(op, 1) != 1:
-        return None
+        return False
     if pattern.attributes and not _attributes_match(pattern.attributes, op):
-        return None
+        return False
     if pattern.name is not None:
         value = op.value if pattern.constant else op
         if pattern.name in bound and not _same(bound[pattern.name], value):
-            return None
-        bound = {**bound, pattern.name: value}
+            return False
+        bound[pattern.name] = value
     if pattern.kinds or pattern.constant:
-        bound = {**bound, None: (*bound[None], op)}
+        nodes.append(op)
     if pattern.operands is None:
-        return bound
+        return True
     if len(pattern.operands) != len(op.operands):
-        return None
-    found = _match_operands(pattern.operands, op.operands, uses, bound)
-    if found is None and pattern.commutative and len(op.operands) == 2:
-        found = _match_operands(pattern.operands, op.operands[::-1], uses, bound)
-    return found
+        return False
+    if not pattern.commutative or len(op.operands) != 2:
+        return _match_operands(pattern.operands, op.operands, uses, bound, nodes)
+    before, count = bound.copy(), len(nodes)
+    if _match_operands(pattern.operands, op.operands, uses, bound, nodes):
+        return True
+    bound.clear()
+    bound.update(before)
+    del nodes[count:]
+    return _match_operands(pattern.operands, op.operands[::-1], uses, bound, nodes)
 
 
-def _match_operands(patterns, operands, uses, bound):
+def _match_operands(patterns, operands, uses, bound: dict, nodes: list[Op]) -> bool:
     for pattern, operand in zip(patterns, operands, strict=True):
-        bound = _match(pattern, operand, uses, bound)
-        if bound is None:
-            return None
-    return bound
+        if not _match(pattern, operand, uses, bound, nodes):
+            return False
+    return True
 
 
 def _attributes_match(wanted: Mapping[str, object], op: Op) -> bool:

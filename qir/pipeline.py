@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from . import registry
+from . import registry, timing
 from .errors import Declined, Place, QirError, suggestion
 from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
@@ -42,6 +42,13 @@ class Block:
     name: str
     steps: tuple["Step | Block", ...]
     match: str | None = None
+
+    def __str__(self) -> str:
+        from .text.write import option_text
+
+        inside = [str(step) for step in self.steps]
+        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        return f"{self.name}({', '.join(inside)})"
 
 
 Steps = tuple[Step | Block, ...]
@@ -170,6 +177,13 @@ def _bare(word) -> CallText:
     return CallText(str(word), (), {}, getattr(word, "start_pos", 0))
 
 
+def title(step: Step | Block) -> str:
+    """What a step is called in reports: the pass without its options, or the combinator."""
+    if isinstance(step, Step):
+        return step.action.name
+    return f'only(match="{step.match}")' if step.name == "only" else step.name
+
+
 def flat(steps: Steps) -> list[Step]:
     """The passes of a pipeline in order, combinators opened."""
     return [
@@ -260,8 +274,9 @@ Listener = Callable[[Done], None]
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
-    for step in steps:
-        func = _run_one(step, func, resources or {}, listen, verify)
+    for number, step in enumerate(steps):
+        row = title(step), "step", (number, title(step))
+        func = _run_one(step, func, resources or {}, listen, verify, row)
     return func
 
 
@@ -273,22 +288,33 @@ def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | N
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))
 
 
-def _run_one(step: Step | Block, func: Func, resources, listen, verify) -> Func:
+def _run_one(step: Step | Block, func: Func, resources, listen, verify, row) -> Func:
     if isinstance(step, Step):
-        return _run_pass(step, func, resources, listen, verify)
+        with timing.span(*row):
+            after = _run_pass(step, func, resources, verify)
+        if listen is not None:
+            with timing.span("listeners"):
+                listen(Done(step, func, after))
+        return after
+    with timing.span(*row):
+        return _run_block(step, func, resources, listen, verify)
+
+
+def _run_block(step: Block, func: Func, resources, listen, verify) -> Func:
     if step.name == "only":
         with restricted(step.match):
             return run_steps(step.steps, func, resources, listen, verify)
     for _ in range(ROUNDS):
         before = func
         func = run_steps(step.steps, func, resources, listen, verify)
+        timing.count("rounds")
         if func is before:
             return func
     names = ", ".join(s.action.name for s in flat(step.steps))
     raise QirError(f"fixpoint({names}) still changes @{func.name} after {ROUNDS} rounds")
 
 
-def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
+def _run_pass(step: Step, func: Func, resources, verify) -> Func:
     action = step.action
     handed = {name: resources[name] for name in action.resources if name in resources}
     missing = [n for n in action.needs(step.options) if n not in handed]
@@ -299,7 +325,6 @@ def _run_pass(step: Step, func: Func, resources, listen, verify) -> Func:
     with nullcontext() if "samples" in action.resources else paused():
         after = action(func, **step.options, **handed)
     if verify and action.after != "any":
-        check_form(after, action.form_after(action.before, step.options), action.name)
-    if listen is not None:
-        listen(Done(step, func, after))
+        with timing.span("check of the form"):
+            check_form(after, action.form_after(action.before, step.options), action.name)
     return after

@@ -8,6 +8,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module, resources
+from pathlib import Path
 from types import ModuleType
 
 from . import plugins
@@ -15,6 +16,7 @@ from .errors import QirError, suggestion
 from .forms import FORMS
 from .graph_pass import GraphPass
 from .plugins import LeftOut, brought, leave_out, with_left_out
+from .project import project_pipelines
 from .tables import inside
 from .target import Target
 from .text.syntax import PipelineText, Source, parse_pipelines
@@ -63,9 +65,18 @@ def targets() -> dict[str, Target]:
     return _values(found)
 
 
-@cache
 def pipelines() -> dict[str, tuple[PipelineText, Source]]:
-    """Every named pipeline, with the text it stands in."""
+    """Every named pipeline, with the text it stands in; those of the project at hand too."""
+    own, installed = project_pipelines(Path.cwd()), _installed_pipelines()
+    for name, (_, source) in own.items():
+        if name in installed or name in passes() or name in COMBINATORS:
+            raise QirError(f"the name '{name}' is taken by a pass or pipeline", at=source.file,
+                           help="give it another name")  # fmt: skip
+    return dict(sorted({**installed, **own}.items())) if own else installed
+
+
+@cache
+def _installed_pipelines() -> dict[str, tuple[PipelineText, Source]]:
     found: Found = {name: (each, each[1].file) for name, each in _own_pipelines().items()}
     found |= _taken({name: each.function.__module__ for name, each in passes().items()})
     for plugin, file in _searched("pipelines", "file NAME.pipe", _pipeline_files):

@@ -4,6 +4,7 @@ from collections import Counter
 
 from . import registry
 from .ir import OPS, Func, Op, place_of
+from .journal import unheard
 from .rewrite import recorded
 from .types import TupleType
 
@@ -37,7 +38,7 @@ def float_reasons(func: Func, left: list[Op]) -> dict[Op, str]:
     """
     if not any(op.kind.startswith(("int8.", "xla.")) for op in func.ops):
         return {}
-    with recorded() as log:
+    with unheard(), recorded() as log:
         registry.pass_named("lower_int8")(func)
     said: dict[Op, dict[str, str]] = {}
     for firing in log:

@@ -12,9 +12,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from . import journal, timing
 from .errors import Declined, QirError
-from .ir import Func, Op, kept, place_of
-from .pattern import Pattern, bound_names, match
+from .garbage import paused
+from .ir import Derived, Func, Op, kept, place_of
+from .pattern import Pattern, bound_names, match, may_match
 
 SWEEPS = 50
 GENERATIONS = 200
@@ -48,8 +50,8 @@ class Rule:
 class Firing:
     """One attempt of a rule at a node that its pattern matched; reason is why it declined.
 
-    matched: the nodes that the pattern stands for, root first, known where it fired. source: the
-    rule itself.
+    matched: the nodes that the pattern stands for, root first, known where it fired, as are built,
+    what the rule made, and consumed, what nobody reads any more. source: the rule itself.
     """
 
     rule: str
@@ -58,26 +60,17 @@ class Firing:
     replacement: Op | None = None
     matched: tuple[Op, ...] = ()
     source: Rule | None = None
+    built: tuple[Op, ...] = ()
+    consumed: tuple[Op, ...] = ()
 
     @property
     def fired(self) -> bool:
         return self.reason is None
 
 
-_LOG: ContextVar[list | None] = ContextVar("firings", default=None)
-
-
-@contextmanager
 def recorded():
     """Collect the firings and refusals of every rewrite inside the block into the list it gives."""
-    log: list[Firing] = []
-    outer, token = _LOG.get(), _LOG.set(log)
-    try:
-        yield log
-    finally:
-        _LOG.reset(token)
-        if outer is not None:
-            outer.extend(log)
+    return journal.recorded(Firing)
 
 
 _ONLY: ContextVar[re.Pattern | None] = ContextVar("only", default=None)
@@ -139,12 +132,14 @@ def rule(*patterns: Pattern) -> Callable[[Callable], Rule]:
     return declare
 
 
+@paused()
 def rewrite(func: Func, *rules: Rule) -> Func:
     """Apply the rules everywhere until none fires; every replacement keeps its type."""
     index, limit = _by_kind(rules), _LIMIT.get()
     for _ in range(SWEEPS):
-        sweep = _Sweep(index, dict(func.uses), _LOG.get(), limit)
+        sweep = _Sweep(index, dict(func.uses), limit)
         func, fired = sweep.run(func)
+        timing.count("sweeps")
         if not fired:
             if limit is not None:
                 limit.func = func
@@ -153,20 +148,43 @@ def rewrite(func: Func, *rules: Rule) -> Func:
                    f"{', '.join(sorted(fired))}", help="two of them undo each other")  # fmt: skip
 
 
-def _by_kind(rules) -> dict[str, list[tuple[Rule, Pattern]]]:
+def _by_kind(rules) -> dict[str, list[tuple]]:
+    """For each kind of op: rules, their patterns, and what matches and builds, in this order."""
     index: dict[str, list] = {}
     for each in rules:
+        ways = _clocked(each)
         for pattern in each.patterns:
             for kind in pattern.kinds:
-                index.setdefault(kind, []).append((each, pattern))
+                index.setdefault(kind, []).append((each, pattern, *ways))
     return index
+
+
+def _clocked(each: Rule) -> tuple[Callable, Callable]:
+    """What matches and what builds, counted and timed where somebody measures."""
+    around = timing.row_at_work()
+    if around is None:
+        return match, each.build
+    row = around.inner(each.name, "rule")
+
+    def build(*args):
+        try:
+            built = each.build(*args)
+        except Declined:
+            row.counts["declined"] += 1
+            raise
+        row.counts["fired"] += 1
+        return built
+
+    return timing.clocked(match, row), timing.clocked(build, row)
 
 
 class _Sweep:
     """One walk over a function; holds the use counts, kept exact while nodes come and go."""
 
-    def __init__(self, index, uses: dict[Op, int], log: list | None, firings: Limit | None):
-        self.index, self.uses, self.log, self.firings = index, uses, log, firings
+    def __init__(self, index, uses: dict[Op, int], firings: Limit | None):
+        self.index, self.uses, self.firings = index, uses, firings
+        self.log, self.links = journal.listener(Firing), journal.listener(Derived)
+        self.likely: dict[tuple[str, ...], list] = {}  # candidates by kinds, as they are met
         self.fresh: set[Op] = set()  # built by a rule, not settled yet
         self.parent: dict[Op, tuple[str, Op, int]] = {}  # what built a node, and its generation
         self.fired: set[str] = set()
@@ -176,8 +194,10 @@ class _Sweep:
         self.limit = GENERATIONS + len(func.ops)  # an op may rightly be hoisted over all others
         new: dict[Op, Op] = {}
         for op in func.ops:
-            node = self.moved(op, kept(op, tuple(new[o] for o in op.operands)))
-            new[op] = self.settle(node)
+            node = kept(op, tuple([new[o] for o in op.operands]))
+            if node is not op:
+                self.moved(op, node)
+            new[op] = self.settle(node) if self.candidates(node) else node
         if all(new[op] is op for op in func.results):
             return func, self.fired
         return replace(func, results=tuple(new[r] for r in func.results)), self.fired
@@ -186,12 +206,19 @@ class _Sweep:
         """A rebuilt node inherits the uses of the node it stands for."""
         if node is not op:
             self.uses[node] = self.uses.get(node, 0) + self.uses.pop(op, 0)
+            if self.links is not None:
+                self.links.append(Derived(node, (op,)))
         return node
 
     def settle(self, first: Op) -> Op:
-        """Try rules on a node, and on all that they build, until none fires; what it became."""
-        became: dict[Op, Op] = {}
-        stack, settled = [first], set()
+        """Try rules on a node, and on all that they build, until none fires; what it became.
+
+        The operands of the node are settled.
+        """
+        built = self.fire(first)
+        if built not in self.fresh:
+            return built or first
+        became, stack, settled = {first: built}, [built], set()
         while stack:
             op = stack[-1]
             if op in became or op in settled:
@@ -202,7 +229,7 @@ class _Sweep:
             if waiting:
                 stack.extend(waiting)
                 continue
-            node = self.moved(op, kept(op, tuple(_end(became, o) for o in op.operands)))
+            node = self.moved(op, kept(op, tuple([_end(became, o) for o in op.operands])))
             self.fresh.discard(op)
             if node is not op:
                 became[op] = node
@@ -217,29 +244,39 @@ class _Sweep:
         return _end(became, first)
 
     def fire(self, node: Op) -> Op | None:
-        candidates = self.index.get(node.kind, ())
+        candidates = self.candidates(node)
         if not candidates or not selected(node):
             return None
         if self.firings is not None and self.firings.left == 0:
             return None
-        for each, pattern in candidates:
-            bound = match(pattern, node, self.uses)
+        for each, pattern, find, build in candidates:
+            bound = find(pattern, node, self.uses)
             if bound is None:
                 continue
             matched = bound.pop(None)
             try:
-                built = each.build(*(bound[name] for name in each.parameters))
+                built = build(*(bound[name] for name in each.parameters))
             except Declined as declined:
                 self.note(Firing(each.name, node, reason=str(declined), source=each))
                 continue
             self.check(each, node, built)
-            self.adopt(each, node, built, matched)
+            fresh, dead = self.adopt(each, node, built, matched)
             self.fired.add(each.name)
             if self.firings is not None:
                 self.firings.left -= 1
-            self.note(Firing(each.name, node, None, built, matched, each))
+            self.note(Firing(each.name, node, None, built, matched, each, fresh, dead))
             return built
         return None
+
+    def candidates(self, node: Op) -> list:
+        """The rules that may match an op of this kind on operands of these kinds."""
+        if node.kind not in self.index:
+            return []
+        kinds = (node.kind, *[operand.kind for operand in node.operands])
+        if kinds not in self.likely:
+            named = self.index[node.kind]
+            self.likely[kinds] = [each for each in named if may_match(each[1], kinds[1:])]
+        return self.likely[kinds]
 
     def note(self, firing: Firing) -> None:
         if self.log is not None:
@@ -253,7 +290,7 @@ class _Sweep:
         if built.type != node.type:
             raise QirError(f"rule {each.name} would change a type: {node.type} became {built.type}",
                            at=place_of(node))  # fmt: skip
-        if self.parent.get(node, ("", node, 0))[2] >= self.limit:
+        if node in self.parent and self.parent[node][2] >= self.limit:
             raise QirError(f"rules undo each other without end at {node.kind}: "
                            f"{', '.join(self.cycle(node))}", at=place_of(node))  # fmt: skip
 
@@ -266,11 +303,15 @@ class _Sweep:
             names.add(name)
         return sorted(names - {""})
 
-    def adopt(self, each: Rule, node: Op, built: Op, matched: tuple[Op, ...]) -> None:
-        """Count the uses of what was built, forget those of what died, stamp locations."""
-        location = _united(op.location for op in matched)
-        generation = self.parent.get(node, ("", node, 0))[2] + 1
-        for op in self.unknown(built):
+    def adopt(self, each: Rule, node: Op, built: Op, matched: tuple[Op, ...]) -> tuple:
+        """Count the uses of what was built, forget those of what died, stamp locations.
+
+        Gives the new nodes and the dead ones.
+        """
+        fresh = self.unknown(built)
+        location = _united(op.location for op in matched) if fresh else ()
+        generation = self.parent[node][2] + 1 if node in self.parent else 1
+        for op in fresh:
             self.uses[op] = 0
             self.fresh.add(op)
             self.parent[op] = (each.name, node, generation)
@@ -279,10 +320,12 @@ class _Sweep:
             for operand in op.operands:
                 self.uses[operand] += 1
         self.uses[built] += self.uses.get(node, 0)
-        self.drop(node)
+        return tuple(fresh), self.drop(node)
 
     def unknown(self, built: Op) -> list[Op]:
         """Nodes never counted before, operands first."""
+        if built in self.uses:
+            return []
         order, stack, seen = [], [(built, False)], set()
         while stack:
             op, ready = stack.pop()
@@ -294,10 +337,10 @@ class _Sweep:
                 stack.extend((o, False) for o in op.operands)
         return order
 
-    def drop(self, node: Op) -> None:
+    def drop(self, node: Op) -> tuple[Op, ...]:
+        """Forget a node and all that only it has read; gives them, users first."""
         dead = [node]
-        while dead:
-            op = dead.pop()
+        for op in dead:  # grows while it is walked
             self.uses.pop(op, None)
             for operand in op.operands:
                 if operand not in self.uses:
@@ -305,6 +348,7 @@ class _Sweep:
                 self.uses[operand] -= 1
                 if self.uses[operand] == 0 and operand.kind != "parameter":
                     dead.append(operand)
+        return tuple(dead)
 
 
 def _end(became: dict[Op, Op], op: Op) -> Op:

@@ -225,7 +225,8 @@ class Type:
         return Type(self.dtype, tuple(int(n) for n in shape), self.grid)
 
     def __str__(self) -> str:
-        return f"{self.element}[{','.join(map(str, self.shape))}]"
+        extents = ",".join(map(str, self.shape))
+        return f"{self.dtype.name}{grid_text(self.grid)}[{extents}]"
 
 
 @dataclass(frozen=True)

@@ -66,3 +66,16 @@ def test_scale_counts_ops_and_reads_text_back():
     assert rows[1][0].startswith("print")
     title, rows = scale.start_table(rounds=1)
     assert title.endswith(": none.")
+
+
+def test_qir_and_xdsl_read_print_and_rewrite_the_same_graph():
+    pytest.importorskip("xdsl")
+    from benchmarks import compiler
+
+    left, rounds, seconds = compiler.measured(60, rounds=1, generic=False)
+    assert (left, rounds) == (38, 1)
+    assert set(seconds) == set(compiler.STEPS)
+    rows = compiler.table_rows({60: (left, rounds, seconds)}, 60)
+    assert [row[:3] for row in rows] == [
+        ("60", "parse", ""), ("60", "print", ""), ("60", "both", ""), ("60", "rewrite", "38"),
+    ]  # fmt: skip

@@ -1,7 +1,6 @@
 """The command line: what goes where, exit codes, and the whole path from a model to numbers."""
 
 import errno
-import io
 import os
 import re
 import subprocess
@@ -11,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import GRAPH
 
-from qir.cli import cli, status
 from qir.cli.opt import opt, split_cases
 from qir.testing.bless import blessed, check_lines, rewritten
 from qir.testing.cases import read_cases
@@ -20,30 +19,6 @@ from qir.testing.check import mismatch
 from qir.testing.run import failure, run_case
 
 ROOT = Path(__file__).resolve().parent.parent
-GRAPH = """func @main(%x: f32[1,4]) -> (f32[1,4]) {
-  %0 = lax.neg(%x) : f32[1,4]
-  %1 = lax.neg(%0) : f32[1,4]
-  return %1
-}
-"""
-
-
-@pytest.fixture
-def call(capsys, monkeypatch, tmp_path):
-    """Run `qir` with words in an empty folder; gives exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "g.qir").write_text(GRAPH)
-
-    def run(*words: str, stdin: str | None = None):
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
-        code = status(cli, list(words), "qir")
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
-
-
 # qir opt
 
 
@@ -87,7 +62,15 @@ def test_opt_shows_graphs_and_seconds_on_stderr(call):
         "{\n  return %x\n}\n"  # fmt: skip
     code, _, err = call("opt", "g.qir", "-p", "cse, canonicalize", "--timing", "--verify-each")
     assert code == 0
-    assert re.fullmatch(r"(// +\d+\.\d{4} s  (cse|canonicalize|in all)\n){3}", err)
+    header, *lines = err.splitlines()
+    rows = [re.fullmatch(r"//( +\d+\.\d{4} +\d+\.\d %| {19})(  .*)", line) for line in lines]
+    assert header == "//   seconds    share" and all(rows)
+    quick = {"load", "compose", "constant folding", "print", "listeners", "verify", "the rest"}
+    names = [row[2] for row in rows if row[2].strip() not in quick]
+    assert names == [
+        "  parse", "  cse", "    ops merged: 0", "  canonicalize", "    constants folded: 0",
+        "    sweeps: 3", "    done_and_undone: fired 1", "    23 rules without a match", "  total",
+    ]  # fmt: skip
 
 
 def test_opt_explains_what_fired_and_what_declined(call, tmp_path):
@@ -220,6 +203,15 @@ def test_from_a_function_to_numbers(call, model, tmp_path):
     expected = np.maximum(model @ weights, 0)
     assert result.shape == (20, 8)
     assert np.abs(result - expected).max() < 0.05 * expected.max()
+
+
+def test_quantize_tells_its_seconds(call, model):
+    code, out, err = call("quantize", "model.py:model", "--calibration", "data.npz", "--timing")
+    assert code == 0 and out.startswith("@main: ")
+    rows = [row[2] for line in err.splitlines()
+            if (row := re.fullmatch(r"//( +\d+\.\d{4} +\d+\.\d %| {19})(  .*)", line))]  # fmt: skip
+    assert len(rows) == err.count("\n") - 1 and rows[0] == "  trace" and rows[-1] == "  total"
+    assert {"  calibrate", "    values observed: 2", "  legalize"} < set(rows)
 
 
 def test_a_saved_float_graph_is_quantized_too(call, model):
@@ -526,4 +518,6 @@ def test_the_run_line_is_the_command_line():
 
     named = {parameter.name for parameter in opt.params}
     wishes = {field.name for field in fields(Wishes)}
-    assert named - wishes == {"file", "output", "split_input_file"}
+    assert named - wishes == {
+        "file", "output", "split_input_file", "depfile", "diagnostics"
+    }  # fmt: skip

@@ -24,12 +24,12 @@ CASES = sorted((ROOT / "tests").rglob("*.qir"))
 FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
-    *("errors", "garbage", "tables", "plugins"),
+    *("errors", "garbage", "journal", "timing", "tables", "plugins"),
     *("types", "rounding", "windows", "shapes", "special", "ir", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("forms", "graph_pass", "target", "registry", "pipeline", "partial"),
-    *("drift", "noise", "excerpt", "bisection", "report", "api"),
+    *("decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
+    *("partial", "drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
     *("difference", "interchange", "pictures"),
     *("cli", "testing", "pytest_plugin"),
 ]

@@ -13,8 +13,7 @@ RULES = (*movement.RULES, *arithmetic.RULES, *broadcasts.RULES)
 @graph_pass("any -> any")
 def canonicalize(func: Func) -> Func:
     """Fold constants, drop ops that change nothing, and let operands broadcast by themselves."""
-    while True:
-        before = func
-        func = rewrite(folded(func), *RULES)
-        if func is before:
-            return func
+    func = rewrite(folded(func), *RULES)
+    while (again := folded(func)) is not func:  # where nothing folds no rule fires anew
+        func = rewrite(again, *RULES)
+    return func

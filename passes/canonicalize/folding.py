@@ -1,8 +1,9 @@
 """Constant folding: ops on constants alone become the constants that they compute."""
 
 from qir.evaluate import evaluate_op
-from qir.ir import OPS, Func, Op, const, kept, transform
+from qir.ir import OPS, Func, Op, const, derived, kept, transform
 from qir.rewrite import LOCATIONS, selected
+from qir.timing import count, timed
 from qir.types import TupleType
 
 SMALL = 1024
@@ -12,18 +13,26 @@ SMALL = 1024
 def folded(func: Func) -> Func:
     """The function with its constant parts of the lax and nn dialects computed."""
 
-    def change(op: Op, operands: tuple[Op, ...]) -> Op:
-        node = kept(op, operands)
-        return _constant(node) if _is_foldable(node) else node
+    folds = 0
 
-    new = transform(func, change)
+    def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        nonlocal folds
+        node = kept(op, operands)
+        if not operands or not _is_foldable(node):
+            return node
+        folds += 1
+        return derived(_constant(node), *operands)
+
+    new = timed("constant folding", transform)(func, change)
+    count("constants folded", folds)
     same = all(a is b for a, b in zip(new.results, func.results, strict=True))
     return func if same else new
 
 
 def _is_foldable(op: Op) -> bool:
-    if not op.operands or not all(o.is_const for o in op.operands):
-        return False
+    for operand in op.operands:
+        if operand.kind != "const":
+            return False
     if op.kind.partition(".")[0] not in ("lax", "nn") or isinstance(op.type, TupleType):
         return False
     # a broadcast of one number is better kept than a large constant

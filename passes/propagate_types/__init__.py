@@ -6,11 +6,15 @@ pass `requantize` makes one op. Inputs and results of the function stay f32.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal
 
+from qir import journal
+from qir.decisions import ConstantPlaced, GridChanged
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, kept
+from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
+from qir.timing import count
 from qir.types import Element
 
 from ...dialects import quant
@@ -34,14 +38,13 @@ def propagate_types(
     writer = _Writer(seen, constraints, elements, weights == "per_channel")
     for op in func.ops:
         writer.write(op)
+    count("values on a grid", len(constraints.node_of))
     return replace(func, results=tuple(writer.read(r) for r in func.results))
 
 
 @dataclass(frozen=True, eq=False)
 class _Writer:
-    """The graph being written: `plain` each op's f32 result, the rest what was made of it.
-
-    """
+    """The graph being written: `plain` each op's f32 result, the rest what was made of it."""
 
     seen: Seen
     constraints: Constraints
@@ -54,9 +57,13 @@ class _Writer:
         if op.kind == quant.stats.name:
             self.plain[op] = self.plain[op.operands[0]]
         elif op not in self.seen.roles:
-            self.plain[op] = kept(op, tuple(self.plain[o] for o in op.operands))
+            self.keep(op, tuple(self.plain[o] for o in op.operands))
         else:
-            self.plain[op] = kept(op, self.operands(op))
+            self.keep(op, self.operands(op))
+
+    def keep(self, op: Op, operands: tuple[Op, ...]) -> None:
+        node = kept(op, operands)
+        self.plain[op] = node if node is op else derived(node, op)
 
     def operands(self, op: Op) -> tuple[Op, ...]:
         """What an op reads: quantized values dequantized, constants on the grids it wants."""
@@ -71,10 +78,13 @@ class _Writer:
         for i, operand in enumerate(op.operands):
             if i in constants:
                 read.append(self.constant(operand, constants[i]))
+                self.note_constant(op, i, constants, read[-1])
             elif inside_chain(op, operand, self.seen.chained):
                 read.append(self.plain[operand])
             else:
-                read.append(self.read(operand, shared if roles[i].kind == "same" else None))
+                wanted = shared if roles[i].kind == "same" else None
+                read.append(self.read(operand, wanted))
+                self.note_change(op, operand, wanted, read[-1])
         return tuple(read)
 
     def on_grid(self, op: Op, operand: Op) -> bool:
@@ -84,13 +94,7 @@ class _Writer:
     def constant_elements(self, op: Op, shared: Element | None) -> dict[int, Element]:
         """The elements of an op's constants by operand number."""
         roles, storage = self.seen.roles[op].operands, self.seen.storage
-
-        def activation(index: int) -> Element:
-            operand = op.operands[index]
-            if operand.is_const:
-                return activation_element(*extent(operand.value), storage)
-            return self.elements[self.constraints.node_of[operand]]
-
+        activation = partial(self.activation, op)
         found = affine_elements(op, roles, activation, self.per_channel, storage)
         for i, (operand, role) in enumerate(zip(op.operands, roles, strict=True)):
             if operand.is_const and role.kind == "same" and shared is not None:
@@ -99,10 +103,18 @@ class _Writer:
                 found[i] = activation(i)
         return found
 
+    def activation(self, op: Op, index: int) -> Element:
+        """The element of an operand that plays the part of an activation."""
+        operand = op.operands[index]
+        if operand.is_const:
+            return activation_element(*extent(operand.value), self.seen.storage)
+        return self.elements[self.constraints.node_of[operand]]
+
     def constant(self, source: Op, element: Element) -> Op:
         """A constant on a grid, dequantized; the same one for all who want that grid."""
         if (source, element) not in self.reals:
-            stored = on_grid(source, element)
+            stored = derived(on_grid(source, element), source)
+            count("constants on a grid")
             self.reals[source, element] = quant.dequantize(stored, location=source.location)
         return self.reals[source, element]
 
@@ -115,6 +127,22 @@ class _Writer:
         key = bare(value), element
         if key not in self.reals:
             real = self.plain[value] if element == own else self.read(value)
-            stored = quant.quantize(real, to=element, location=value.location)
+            stored = derived(quant.quantize(real, to=element, location=value.location), value)
+            count("requantizes placed", element != own)
             self.reals[key] = quant.dequantize(stored, location=value.location)
         return self.reals[key]
+
+    def note_constant(self, op: Op, index: int, elements: dict[int, Element], real: Op) -> None:
+        role, of = self.seen.role(op, index), ()
+        if role.kind == "bias":
+            x, weight = role.of
+            of = self.activation(op, x), elements[weight]
+        source, (stored,) = op.operands[index], real.operands
+        journal.note(ConstantPlaced, source, op, role.kind, stored, of)
+
+    def note_change(self, op: Op, value: Op, wanted: Element | None, real: Op) -> None:
+        if wanted is None or value not in self.constraints.node_of:
+            return
+        own = self.elements[self.constraints.node_of[value]]
+        if wanted != own:
+            journal.note(GridChanged, value, op, own, wanted, real.operands[0])

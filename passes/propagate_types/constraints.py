@@ -19,12 +19,14 @@ ranges have about its width. `qir.labelling` then chooses among the allowed ones
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from qir import journal
+from qir.decisions import GridsChosen, Range
 from qir.ir import Func, Op
 from qir.labelling import Transfer, assign
-from qir.quantizable import inside_chain, is_real, takes_part
+from qir.quantizable import FloatKept, inside_chain, is_real, takes_part
 from qir.roles import Roles
 from qir.types import Element, per_tensor
 
@@ -33,7 +35,8 @@ from .constants import Storage, activation_element, extent
 
 COARSEST = 4.0
 
-Range = tuple[float, float]
+TOO_NARROW = "does not cover its range"
+TOO_COARSE = f"is more than {COARSEST:g} times as wide as its range, and ops compute with it"
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +63,8 @@ class Constraints:
     """The nodes of a function and what is asked of them.
 
     node_of: the node of each value that is read on a grid. ranges: of the nodes that are open,
-    fixed: the elements of the others. exposed: nodes read by others than ops of one grid.
+    fixed: the elements of the others. exposed: nodes read by others than ops of one grid. parts:
+    what the range of a node unites.
     """
 
     node_of: dict[Op, Op] = field(default_factory=dict)
@@ -68,6 +72,7 @@ class Constraints:
     fixed: dict[Op, Element] = field(default_factory=dict)
     transfers: list[Transfer] = field(default_factory=list)
     exposed: set[Op] = field(default_factory=set)
+    parts: dict[Op, list[tuple[Op, Range]]] = field(default_factory=dict)
 
     def is_node(self, op: Op) -> bool:
         return op in self.ranges or op in self.fixed
@@ -103,6 +108,7 @@ def _add_stats(op: Op, seen: Seen, found: Constraints) -> None:
         node = found.node_of[op] = found.node_of[value]
         if node in found.ranges:
             found.ranges[node] = _union(found.ranges[node], span)
+            found.parts[node].append((op, span))
     elif _useful(op, seen):
         found.node_of[op] = op
         found.ranges[op] = span
@@ -125,35 +131,39 @@ def _add_op(op: Op, seen: Seen, found: Constraints, observed: bool) -> None:
         scale, zero = result.grids[seen.storage.activation.name]
         found.fixed[op] = Element(seen.storage.activation, per_tensor(scale, zero))
     elif result.kind == "same":
-        span = _shared_range(op, seen, found, observed)
-        if span is None:
+        parts = _shared_ranges(op, seen, found, observed)
+        if parts is None:
             return
-        found.ranges[op] = span
+        found.parts[op] = parts
+        found.ranges[op] = _united(span for _, span in parts)
     else:
         return
     if is_real(op.type):
         found.node_of[op] = op
 
 
-def _shared_range(op: Op, seen: Seen, found: Constraints, observed: bool) -> Range | None:
-    """The range of all that meets in an op of one grid; None if not all of it is on a grid.
+def _shared_ranges(op: Op, seen: Seen, found: Constraints, observed: bool):
+    """The ranges of all that meets in an op of one grid; None if not all of it is on a grid.
 
     Constants that are moved about belong to it. In an op that compares, its result's range says
     what matters of them, where it has one: min(x, 1e9) is as good on the grid of x.
     """
     reals = [o for o, role in zip(op.operands, seen.roles[op].operands, strict=True)
              if role.kind == "same"]  # fmt: skip
-    if any(not o.is_const and o not in found.node_of for o in reals):
+    left = next((o for o in reals if not o.is_const and o not in found.node_of), None)
+    if left is not None:
+        reason = f"{op.kind} takes one grid for all, and {left.kind} stands on none"
+        journal.note(FloatKept, op, reason, f"a grid for the {left.kind} that it reads")
         return None
     if not observed and all(o.is_const for o in reals):
         return None
-    span = (0.0, 0.0)
+    parts = []
     for operand in reals:
         if not operand.is_const:
-            span = _union(span, range_of(found.node_of[operand], found))
+            parts.append((operand, range_of(found.node_of[operand], found)))
         elif op.definition.moves or not observed:
-            span = _union(span, extent(operand.value))
-    return span
+            parts.append((operand, extent(operand.value)))
+    return parts
 
 
 def range_of(node: Op, found: Constraints) -> Range:
@@ -170,6 +180,14 @@ def _covered(element: Element) -> Range:
 
 def _union(a: Range, b: Range) -> Range:
     return min(a[0], b[0]), max(a[1], b[1])
+
+
+def _united(spans: Iterable[Range]) -> Range:
+    """The range of all of some, zero included."""
+    whole = (0.0, 0.0)
+    for span in spans:
+        whole = _union(whole, span)
+    return whole
 
 
 def _add_reads(seen: Seen, found: Constraints) -> None:
@@ -193,19 +211,28 @@ def _add_reads(seen: Seen, found: Constraints) -> None:
 
 def choose(found: Constraints, storage: Storage) -> dict[Op, Element]:
     """An element for every node, such that few requantizes are needed."""
-    allowed: dict[Op, tuple] = {node: (element,) for node, element in found.fixed.items()}
+    spans: dict[Hashable, Range] = {}
+    verdicts: dict[Op, dict[Hashable, str | None]] = {}
     for number, (members, elements) in enumerate(_components(found)):
-        allowed |= _allowed(number, members, elements, found)
+        offered = _offered(number, members, elements, found)
+        spans |= {label: span for label, (span, _) in offered.items()}
+        verdicts |= {node: _verdicts(node, offered, found) for node in members}
+    allowed: dict[Op, tuple] = {node: (element,) for node, element in found.fixed.items()}
+    for node, said in verdicts.items():
+        allowed[node] = tuple(label for label, why_not in said.items() if why_not is None)
     labels = assign(allowed, found.transfers)
-    spans: dict[object, Range] = {}
+    used: dict[Hashable, Range] = {}
     for node in found.ranges:
         label = labels[node]
-        spans[label] = _union(spans.get(label, (0.0, 0.0)), found.ranges[node])
+        used[label] = _union(used.get(label, (0.0, 0.0)), found.ranges[node])
     grids = {
         label: label if isinstance(label, Element) else activation_element(*span, storage)
-        for label, span in spans.items()
+        for label, span in used.items()
     }
-    return {node: grids.get(label, label) for node, label in labels.items()}
+    elements = {node: grids.get(label, label) for node, label in labels.items()}
+    journal.note(GridsChosen, found.node_of, found.ranges, found.fixed, found.exposed,
+                 found.transfers, found.parts, spans, verdicts, labels, elements)  # fmt: skip
+    return elements
 
 
 def _components(found: Constraints) -> Iterator[tuple[list[Op], list[Element]]]:
@@ -236,18 +263,16 @@ def _components(found: Constraints) -> Iterator[tuple[list[Op], list[Element]]]:
         yield members, list(elements)
 
 
-def _allowed(
+def _offered(
     number: int, members: list[Op], elements: list[Element], found: Constraints
-) -> dict[Op, tuple]:
-    """The labels each member of a component may carry, the finest first.
+) -> dict[Hashable, tuple[Range, float]]:
+    """The labels of a component, the finest first, each with its range and its slack.
 
     A label is a fixed element or (component, level): level 0 is the union of all ranges, and at
     level n are those of exposed nodes between 2^n and 2^(n+1) times narrower, from n = 2 on. The
     union of such is at most 4 times as wide as any of them.
     """
-    whole = (0.0, 0.0)
-    for node in members:
-        whole = _union(whole, found.ranges[node])
+    whole = _united(found.ranges[node] for node in members)
     spans: dict[object, Range] = {}
     for node in members:
         level = _level(whole, found.ranges[node]) if node in found.exposed else 0
@@ -257,15 +282,17 @@ def _allowed(
     for element in elements:
         spans[element], slack[element] = _covered(element), float(element.grid.scale)
     ordered = sorted(spans, key=lambda label: _width(spans[label]))
-    return {
-        node: tuple(
-            label
-            for label in ordered
-            if _covers(spans[label], found.ranges[node], slack[label])
-            and (node not in found.exposed or _fine(spans[label], found.ranges[node]))
-        )
-        for node in members
-    }
+    return {label: (spans[label], slack[label]) for label in ordered}
+
+
+def _verdicts(node: Op, offered: Mapping, found: Constraints) -> dict[Hashable, str | None]:
+    """For each label why a node may not carry it, None where it may; in the order given."""
+    own, said = found.ranges[node], {}
+    for label, (span, slack) in offered.items():
+        said[label] = None if _covers(span, own, slack) else TOO_NARROW
+        if said[label] is None and node in found.exposed and not _fine(span, own):
+            said[label] = TOO_COARSE
+    return said
 
 
 def _width(span: Range) -> float:

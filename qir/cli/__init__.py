@@ -2,7 +2,6 @@
 
 import errno
 import sys
-import traceback
 
 import click
 
@@ -10,13 +9,17 @@ from .. import __version__
 from ..errors import QirError
 from .bench import bench
 from .bisect import bisect
+from .explain import explain
 from .listing import passes, pipelines, targets
+from .messages import diagnostics_option, tell, told_as, wanted_format
 from .models import quantize, run
 from .opt import opt
 from .translate import translate
 
-COMMANDS = (opt, quantize, run, bench, bisect, translate, passes, pipelines, targets)
+COMMANDS = (opt, quantize, run, bench, explain, bisect, translate, passes, pipelines, targets)
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
+for _command in COMMANDS:
+    _command.params.append(diagnostics_option)
 
 cli = click.Group(
     "qir",
@@ -39,13 +42,22 @@ def main_opt(arguments: list[str] | None = None) -> None:
 
 def status(command: click.Command, arguments: list[str] | None, name: str) -> int:
     """Run a command and give its exit code; what went wrong is on stderr."""
+    words = sys.argv[1:] if arguments is None else arguments
+    with told_as(wanted_format(words)):
+        return _status(command, words, name)
+
+
+def _status(command: click.Command, words: list[str], name: str) -> int:
     try:
-        return command.main(arguments, prog_name=name, standalone_mode=False) or OK
+        return command.main(words, prog_name=name, standalone_mode=False) or OK
     except click.ClickException as error:
-        error.show()
+        if wanted_format(words) == "json":
+            tell(error)
+        else:
+            error.show()
         return USER_ERROR
     except QirError as error:
-        click.echo(str(error), err=True)
+        tell(error)
         return USER_ERROR
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
@@ -55,8 +67,7 @@ def status(command: click.Command, arguments: list[str] | None, name: str) -> in
         return OK
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            click.echo("error: cannot write the output: the device is full", err=True)
+            tell(QirError("cannot write the output: the device is full"))
             return USER_ERROR
-        traceback.print_exc()
-        click.echo("error: this is a bug in qir; please report it with the lines above", err=True)
+        tell(error, "internal")
         return INTERNAL_ERROR

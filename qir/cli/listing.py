@@ -2,6 +2,8 @@
 
 import click
 
+from .messages import tell
+
 
 @click.command("passes")
 def passes() -> None:
@@ -17,7 +19,7 @@ def passes() -> None:
 def pipelines() -> None:
     """List every named pipeline with its parameters and steps."""
     from .. import registry
-    from ..errors import QirError
+    from ..errors import QirError, QirWarning
     from ..pipeline import check_arrows, compose
     from ..text.write import option_text
 
@@ -26,7 +28,7 @@ def pipelines() -> None:
         try:
             steps = compose(name)
         except QirError as error:  # it may want what a plugin was to bring
-            click.echo(f"warning: the pipeline '{name}' cannot be composed: {error}", err=True)
+            tell(QirWarning(f"the pipeline '{name}' cannot be composed: {error}"), "warning")
             continue
         inside = ", ".join(step.name for step in record.steps)
         _entry(f"{name}({parameters})", f"-> {check_arrows(steps) or 'any'}", inside)
@@ -49,7 +51,8 @@ def _entry(name: str, arrow: str, doc: str) -> None:
 
 
 def _failures() -> None:
+    from ..errors import QirWarning
     from ..registry import failed_plugins
 
     for each in failed_plugins():
-        click.echo(f"warning: {each}", err=True)
+        tell(QirWarning(str(each)), "warning")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
 from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
@@ -51,9 +52,13 @@ def model_options(command):
 @model_options
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
-def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
-             drift_budget) -> None:  # fmt: skip
+@depfile_option
+@click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
+def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
+             depfile, timing) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
+    from ..timing import span
+    from .account import accounted
 
     def measure(module):
         from ..pipeline import compose
@@ -68,10 +73,16 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
 
     check_folder(output)
-    _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
-    if output:
-        quantized.save(output)
-    click.echo(quantized.report())
+    check_depfile(depfile, output)
+    with accounted(timing, False, partial(click.echo, err=True)):
+        _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
+        if output:
+            with span("write"):
+                quantized.save(output)
+        if depfile:
+            write_depfile(depfile, output)
+        with span("report"):
+            click.echo(quantized.report())
 
 
 @click.command("run")
@@ -104,9 +115,11 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
     """
     from .. import api
     from ..arrays import samples_from
+    from ..timing import span
 
     text, _ = pipeline_text(pipeline)
-    module = traced_model(model, calibration, inputs)
+    with span("trace"):
+        module = traced_model(model, calibration, inputs)
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
     listen = None if measure is None else measure(module)

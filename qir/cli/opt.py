@@ -2,7 +2,6 @@
 
 import io
 import sys
-from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import click
+
+from .depfile import check_depfile, depfile_option, write_depfile
+from .messages import tell
 
 CASE = "// -----"
 
@@ -26,6 +28,7 @@ class Wishes:
     verify_each: bool = False
     explain: bool = False
     timing: bool = False
+    pass_statistics: bool = False
     locations: bool = False
     verify_diagnostics: bool = False
     calibration: str | None = None
@@ -59,7 +62,9 @@ def drift_options(command):
 @click.option("--print-after-all", is_flag=True, help="Print the graph after each pass.")
 @click.option("--verify-each", is_flag=True, help="Type every op anew after each pass.")
 @click.option("--explain", is_flag=True, help="Say which rules fired, which declined and why.")
-@click.option("--timing", is_flag=True, help="Print the seconds each pass took.")
+@click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
+@click.option("--pass-statistics", is_flag=True,
+              help="Print what each pass counted and how often its rules fired.")  # fmt: skip
 @click.option("--split-input-file", is_flag=True, help=f"Run on each part between {CASE} lines.")
 @click.option("--locations", is_flag=True, help="Print where each op came from.")
 @click.option("--verify-diagnostics", is_flag=True,
@@ -71,28 +76,39 @@ def drift_options(command):
               help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
 @click.option("--firings", type=click.IntRange(0), metavar="N",
               help="Of the last step take only the first N firings of rules.")  # fmt: skip
-def opt(file, output, split_input_file, **wishes) -> int:
+@depfile_option
+def opt(file, output, split_input_file, depfile, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
     """
-    from ..text import save_module
+    from .account import accounted
 
     check_folder(output)
+    check_depfile(depfile, output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
     if split_input_file and output:
         raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
     if wanted.verify_diagnostics and output:
         raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
-    if output:
-        save_module(optimize(text, name, 1, wanted, note), output)
-        return 0
+    with accounted(wanted.timing, wanted.pass_statistics, note):
+        if output:
+            write(optimize(text, name, 1, wanted, note, signed=True), output)
+            if depfile:
+                write_depfile(depfile, output)
+            return 0
+        cases = split_cases(text) if split_input_file else [(1, text)]
+        return print_cases(cases, name, wanted, note)
+
+
+def print_cases(cases: list[tuple[int, str]], name: str, wanted: Wishes, note) -> int:
+    """Run on every case and print what became of each; 1 if something was wrong with one."""
     failures = 0
-    for number, (line, part) in enumerate(split_cases(text) if split_input_file else [(1, text)]):
+    for number, (line, part) in enumerate(cases):
         module, wrong = attempt(part, name, line, wanted, note)
         for error in wrong:
-            note(str(error))
+            tell(error)
         failures += bool(wrong)
         printed = "" if module is None else graph_text(module, wanted)
         click.echo(f"{CASE}\n{printed}" if number else printed, nl=False)
@@ -117,43 +133,58 @@ def attempt(text: str, file: str, first_line: int, wishes: Wishes, note, run=Non
         return None, [error]
 
 
-def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False):
+def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=None, lines=False,
+             signed=False):  # fmt: skip
     """The module a text becomes; `note` takes what is said on the way, text by text.
 
     file, first_line: where the text stands, for messages and for the weights beside it. run: the
     evaluator for passes that calibrate, by default XLA's if jax is installed. lines: ops without a
-    location get the line they stand at.
+    location get the line they stand at. signed: the module says in a header what made it.
     """
-    from ..partial import run_part
-    from ..pipeline import compose, run_module
-    from ..registry import load_dialects
-    from ..rewrite import recorded
-    from ..text import read_module
-    from .drift import command_words, drift_listener
-    from .watch import check_names, note_seconds, watcher
+    from ..timing import span
 
-    load_dialects()
-    module = read_module(text, file, first_line, lines)
+    with span("load"):
+        from ..ir import Module
+        from ..origin import origin, ranges_in
+        from ..partial import run_part
+        from ..pipeline import compose, run_module
+        from ..registry import load_dialects
+        from ..rewrite import recorded
+        from ..text import read_module
+        from .drift import command_words, drift_listener
+        from .watch import check_names, watcher
+
+        load_dialects()
+    with span("parse"):
+        module = read_module(text, file, first_line, lines)
     run = run or quickest_run
     resources = at_hand(module, wishes.calibration, run, note)
-    pipeline, origin = pipeline_text(wishes.pipeline)
+    pipeline, place = pipeline_text(wishes.pipeline)
     if not pipeline.strip():
         return module
-    steps = compose(pipeline, origin, settings(wishes.param), tuple(resources))
+    with span("compose"):
+        steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
     check_names(wishes.print_after, steps)
     model = "MODEL.qir" if file == "<stdin>" else file
     words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
     measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
-    part, seconds = part_wanted(wishes, steps), Counter()
+    part, ranges = part_wanted(wishes, steps), []
+
+    def then(done) -> None:
+        ranges.extend(ranges_in(done))
+        if measure is not None:
+            measure(done)
+
     with recorded() if wishes.explain else nullcontext([]) as log:
-        listen = watcher(wishes, log, seconds, note, measure)
+        listen = watcher(wishes, log, note, then)
         if part is None:
-            module = run_module(steps, module, resources, listen)
+            made = run_module(steps, module, resources, listen)
         else:
-            module = run_part(steps, module, part, resources, listen)
-    if wishes.timing:
-        note_seconds(seconds, note)
-    return module
+            made = run_part(steps, module, part, resources, listen)
+    if signed and part is None:
+        with span("sign"):
+            made = Module(made.funcs, {"origin": origin(module, steps, ranges)})
+    return made
 
 
 def part_wanted(wishes: Wishes, steps):
@@ -173,8 +204,19 @@ def part_wanted(wishes: Wishes, steps):
 def graph_text(module, wishes: Wishes) -> str:
     """The module as `qir opt` prints it."""
     from ..text import print_module
+    from ..timing import span
 
-    return print_module(module, wishes.locations)
+    with span("print"):
+        return print_module(module, wishes.locations)
+
+
+def write(module, output: str) -> None:
+    """Write the module to a file, its weights beside it."""
+    from ..text import save_module
+    from ..timing import span
+
+    with span("write"):
+        save_module(module, output)
 
 
 def at_hand(module, calibration: str | None, run, note) -> dict[str, object]:

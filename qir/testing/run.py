@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ..cli.account import accounted
 from ..cli.opt import Wishes, attempt, graph_text, opt
 from ..errors import QirError
 from ..evaluate import evaluate
@@ -43,8 +44,9 @@ def run_case(case: Case, scratch: Path) -> Outcome:
     try:
         wishes = _wishes([_replaced(word, marks) for word in case.run])
         line = case.line if case.verifies else 1
-        module, wrong = attempt(case.text, str(case.file), line, wishes, said.append, evaluate)
-        said += [graph_text(module, wishes)] if module is not None else []
+        with accounted(wishes.timing, wishes.pass_statistics, said.append):
+            module, wrong = attempt(case.text, str(case.file), line, wishes, said.append, evaluate)
+            said += [graph_text(module, wishes)] if module is not None else []
     except QirError as error:
         wrong = [error]
     told = tuple(map(str, wrong))

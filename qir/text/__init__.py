@@ -4,6 +4,7 @@ from .read import random_array, read_module, read_value
 from .syntax import Source, parse_pipelines
 from .weights import write_atomically
 from .write import (
+    content_hash,
     header_text,
     lines_of,
     load_module,
@@ -14,7 +15,7 @@ from .write import (
 )
 
 __all__ = [
-    "Source", "header_text", "lines_of", "load_module", "parse_pipelines", "print_func",
-    "print_module", "random_array", "read_module", "read_value", "save_module", "value_names",
-    "write_atomically",
+    "Source", "content_hash", "header_text", "lines_of", "load_module", "parse_pipelines",
+    "print_func", "print_module", "random_array", "read_module", "read_value", "save_module",
+    "value_names", "write_atomically",
 ]  # fmt: skip

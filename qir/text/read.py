@@ -9,12 +9,15 @@ import numpy as np
 from ..attributes import Call
 from ..dialect import definition
 from ..errors import QirError, require
+from ..garbage import paused
 from ..ir import OPS, Func, Module, Op, Resource, const, item, parameter
 from ..types import Element, Grid, TupleType, Type, dtype
+from .scan import scan_module
 from .syntax import CallText, FuncText, GridText, OpText, Ref, Source, TypeText, parse_module
 from .weights import open_weights
 
 
+@paused()
 def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False,
                 names: dict[Op, str] | None = None) -> Module:  # fmt: skip
     """The module a text holds; a weights file it names is looked for beside `file`.
@@ -23,7 +26,7 @@ def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=Fals
     values' names in the text into, `%x`. Raises QirError with file, line, column and a caret.
     """
     source = Source(text, file, first_line)
-    calls, functions = parse_module(source)
+    calls, functions = scan_module(source) or parse_module(source)
     weights, headers = _headers(calls, source)
     if lines:
         functions = tuple(_at_lines(record, source) for record in functions)
@@ -82,6 +85,9 @@ class _Reader:
     def __init__(self, source: Source, resources):
         self.source, self.resources = source, resources
         self.values: dict[str, Op] = {}
+        self.types: dict[str, Type] = {}  # by their texts
+        self.known: dict[tuple, tuple] = {}  # attributes and type by form and operand types
+        self.arrays: dict[str, np.ndarray] = {}  # of constants by form
         self.func_name = ""
 
     def fail(self, message: str, offset: int, width: int = 1, help: str | None = None):
@@ -127,6 +133,22 @@ class _Reader:
         return self.values[ref.name]
 
     def op(self, record: OpText) -> Op:
+        """The op of a record; of those of one form, on operands of equal types, one is built."""
+        operands = [None]
+        if record.form:
+            operands = [self.values.get(ref.name) for ref in record.call.args]
+        if None in operands:  # unknown values too: they are told where other mistakes are
+            return self.checked(record)
+        key = (record.form, *[id(o.type) for o in operands])
+        if key not in self.known:
+            node = self.checked(record)
+            if node.kind not in OPS:
+                return node
+            self.known[key] = node.attributes, self.types[record.type.text]
+        attributes, type = self.known[key]
+        return Op(record.call.name, tuple(operands), attributes, type, record.location)
+
+    def checked(self, record: OpText) -> Op:
         call = record.call
         if call.repeated:
             self.fail(f"'{call.repeated}' is given twice", call.keyword_offsets[call.repeated])
@@ -181,10 +203,15 @@ class _Reader:
         try:
             if isinstance(value, Ref):
                 return const(self.resource(value), type, location=record.location)
-            array = self.array(value, type, record.target)
-            return const(array, type, name=record.target, location=record.location)
+            array = self.arrays.get(record.form)
+            if array is None:
+                array = self.array(value, type, record.target)
+            node = const(array, type, name=record.target, location=record.location)
         except (ValueError, TypeError, OverflowError) as error:
             return self.fail(f"no constant of {type}: {error}", call.offset, len(call.name))
+        if record.form and value != "random":  # that one depends on the name
+            self.arrays[record.form] = node.value
+        return node
 
     def array(self, value, type: Type, name: str) -> np.ndarray:
         if str(value) == "random":
@@ -237,6 +264,13 @@ class _Reader:
     def type(self, record) -> Type:
         if not isinstance(record, TypeText):
             raise QirError("expected one tensor type, found several", at=self.source.file)
+        if record.text is None:
+            return self.new_type(record)
+        if record.text not in self.types:
+            self.types[record.text] = self.new_type(record)
+        return self.types[record.text]
+
+    def new_type(self, record: TypeText) -> Type:
         element = self.type_part(record)
         if not all(isinstance(n, int) and n >= 0 for n in record.shape):
             self.fail(f"{list(record.shape)} is no shape", record.offset)

@@ -1,9 +1,11 @@
 """From text to plain records with positions; nothing is looked up or checked here."""
 
 import json
+import re
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 from lark import Lark, Token, Transformer
@@ -36,12 +38,16 @@ class GridText:
 
 @dataclass(frozen=True, slots=True)
 class TypeText:
-    """A type as written; shape is None for an element type."""
+    """A type as written; shape is None for an element type.
+
+    text: its whole text, if that was read before: equal texts are equal types.
+    """
 
     dtype: str
     grid: GridText | None
     shape: tuple[int, ...] | None
     offset: int
+    text: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,18 @@ class CallText:
 
 @dataclass(frozen=True, slots=True)
 class OpText:
-    """`%target = call : type loc(...)`."""
+    """`%target = call : type loc(...)`.
+
+    form: what it says beside its target, its operands and its location, where all arguments are
+    operands or plain numbers and words: an op of equal form on equal types is the same.
+    """
 
     target: str
     call: CallText
     type: object
     location: tuple[str, ...]
     offset: int
+    form: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +111,17 @@ class Source:
     file: str = "<text>"
     first_line: int = 1
 
+    @cached_property
+    def line_ends(self) -> list[int]:
+        """The offsets of all line breaks, found once: every op of a text may ask for its line."""
+        return [found.start() for found in re.finditer("\n", self.text)]
+
     def place(self, offset: int, width: int = 1) -> Place:
         offset = min(offset, len(self.text))
         start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", offset)
         line = self.text[start:] if end < 0 else self.text[start:end]
-        number = self.text.count("\n", 0, offset) + self.first_line
+        number = bisect_left(self.line_ends, offset) + self.first_line
         return Place(self.file, number, offset - start + 1, line, width)
 
 
@@ -166,24 +182,29 @@ _TOKENS = {
 }  # fmt: skip
 
 
-def _number(token: Token):
-    text = str(token)
+def number(text: str):
+    """What a NUMBER stands for: an int, or a float where it has a point or an exponent."""
     if text.lstrip("-") == "inf":
         return float(text)
     return float(text) if any(c in text for c in ".eE") else int(text)
 
 
-_WORDS = {"true": True, "false": False, "none": None, "inf": float("inf"), "nan": float("nan")}
+def unquoted(text: str) -> str:
+    """What a STRING stands for."""
+    return json.loads(text, strict=False) if "\\" in text else text[1:-1]
+
+
+WORDS = {"true": True, "false": False, "none": None, "inf": float("inf"), "nan": float("nan")}
 
 
 class _Records(Transformer):
     """Each grammar rule to its record; tokens to plain values."""
 
     def NUMBER(self, token):
-        return _number(token)
+        return number(str(token))
 
     def STRING(self, token):
-        return json.loads(str(token), strict=False)
+        return unquoted(str(token))
 
     def VALUE(self, token):
         return Ref("%", str(token)[1:], token.start_pos)
@@ -198,7 +219,7 @@ class _Records(Transformer):
 
     def word(self, children):
         text = str(children[0])
-        return _WORDS[text] if text in _WORDS else children[0]
+        return WORDS[text] if text in WORDS else children[0]
 
     def list(self, children):
         return [c for c in children if not (c is None or _is(c, "COMMA"))]

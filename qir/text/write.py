@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,27 @@ def print_module(module: Module, locations: bool = False) -> str:
     """The text of a module, as `print_func` prints each function; without its headers."""
     printer = _Printer(locations)
     return "\n".join(printer.func(func) for func in module.funcs)
+
+
+def value_names(func: Func) -> dict[Op, str]:
+    """The name of every value as `print_func` has it: `%x` for a parameter, `%0` and on."""
+    names, number = {p: f"%{p.attributes['name']}" for p in func.parameters}, 0
+    taken = set(names.values())
+    for op in func.ops:
+        if op in names:
+            continue
+        while f"%{number}" in taken:
+            number += 1
+        names[op] = f"%{number}"
+        number += 1
+    return names
+
+
+def op_printer(func: Func) -> Callable[[Op], str]:
+    """What prints single ops of a function, by the names that they have in its text."""
+    printer = _Printer(locations=False)
+    printer.func(func)
+    return printer.op
 
 
 def header_text(name: str, fields: Mapping[str, object]) -> str:
@@ -62,6 +83,14 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
         (path.parent / old).unlink(missing_ok=True)
 
 
+def content_hash(module: Module) -> str:
+    """What a module is, as `sha256:...`: its text and its arrays, without locations and headers."""
+    printer = _Printer(locations=False)
+    found = hashlib.sha256("\n".join(printer.func(func) for func in module.funcs).encode())
+    found.update(weights_bytes(printer.arrays))
+    return f"sha256:{found.hexdigest()}"
+
+
 def load_module(path: str | Path) -> Module:
     """Read a graph and its weights; QirError if a file is missing or not what it should be."""
     path = Path(path)
@@ -72,21 +101,6 @@ def load_module(path: str | Path) -> Module:
     except OSError as error:
         raise QirError(f"cannot read: {error.strerror}", at=str(path)) from None
     return read_module(text, str(path))
-
-
-def value_names(func: Func) -> dict[Op, str]:
-    """What each value is called in the text: parameters by name, all others by number."""
-    names, taken = {}, {p.attributes["name"] for p in func.parameters}
-    number = 0
-    for op in func.ops:
-        if op.kind == "parameter":
-            names[op] = f"%{op.attributes['name']}"
-            continue
-        while str(number) in taken:
-            number += 1
-        names[op] = f"%{number}"
-        number += 1
-    return names
 
 
 def lines_of(funcs: Sequence[tuple[Func, Iterable[Op]]],
@@ -129,6 +143,7 @@ class _Printer:
         self.taken: dict[str, int] = {}
         self.names: dict[Op, str] = {}
         self.types: dict[tuple, str] = {}
+        self.places: dict[tuple[str, ...], str] = {}
 
     def func(self, func: Func) -> str:
         self.names = value_names(func)
@@ -150,6 +165,8 @@ class _Printer:
         return f"  return {', '.join(self.names[r] for r in func.results)}".rstrip()
 
     def op(self, op: Op) -> str:
+        if op.kind == "parameter":
+            return f"{self.names[op]}: {self.type(op.type)}"
         inside = [self.names[o] for o in op.operands]
         if op.kind == "const":
             inside.append(f"value={self.constant(op)}")
@@ -168,7 +185,10 @@ class _Printer:
     def loc(self, op: Op) -> str:
         if not self.locations or not op.location:
             return ""
-        return f" loc({', '.join(_quoted(text) for text in op.location)})"
+        if op.location not in self.places:
+            texts = ", ".join(map(_quoted, op.location))
+            self.places[op.location] = f" loc({texts})"
+        return self.places[op.location]
 
     def constant(self, op: Op) -> str:
         if op.type.size > INLINE:
@@ -195,7 +215,11 @@ class _Printer:
     def type(self, type: Type | TupleType) -> str:
         if isinstance(type, TupleType):
             return f"({', '.join(self.type(t) for t in type.items)})"
-        return f"{type.dtype.name}{self.grid(type.grid)}[{','.join(map(str, type.shape))}]"
+        key = (type.dtype.name, type.grid, type.shape)
+        if key not in self.types:
+            extents = ",".join(map(str, type.shape))
+            self.types[key] = f"{type.dtype.name}{self.grid(type.grid)}[{extents}]"
+        return self.types[key]
 
     def grid(self, grid: Grid | None) -> str:
         if grid is None:
