@@ -5,7 +5,7 @@ import click
 from .depfile import check_depfile, depfile_option, write_depfile
 from .opt import check_folder, read_text
 
-FORMATS = """FORMAT is one of
+HELP = """FORMAT is one of
 
 \b
   qir        qir's own text, its weights in a file beside it (.qir)
@@ -19,7 +19,7 @@ FORMATS = """FORMAT is one of
 and follows from the suffix of OUT where it is left out."""
 
 
-@click.command("translate", epilog=FORMATS)
+@click.command("translate", epilog=HELP)
 @click.argument("file", default="-", metavar="[FILE.qir]")
 @click.option("--to", metavar="FORMAT", help="The format to write.")
 @click.option("-o", "--output", metavar="OUT", help="Write here, not to stdout.")
