@@ -11,6 +11,7 @@ import numpy as np
 
 from qir.dialect import Dialect
 from qir.errors import require
+from qir.ranges import of_element
 from qir.rounding import quantize_array
 from qir.rounding.grids import half_away
 from qir.types import DTYPES, Element, Type
@@ -113,6 +114,12 @@ def _(op, x):
     scale, zero = to.grid.expanded(op.type.rank)
     steps = half_away(_reals(op.operands[0].type, x) / scale.astype(np.float64))
     return np.clip(steps + zero, to.lo, to.hi)
+
+
+@quantize.spans
+@requantize.spans
+def _(op, x):
+    return of_element(op.attributes["to"])
 
 
 def _reals(type: Type, stored: np.ndarray) -> np.ndarray:

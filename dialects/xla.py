@@ -12,6 +12,18 @@ from qir import shapes
 from qir.attributes import Ints, Padding, Pair
 from qir.dialect import Dialect
 from qir.errors import require
+from qir.ranges import (
+    Range,
+    Register,
+    Span,
+    conv_taps,
+    dense_taps,
+    depthwise_taps,
+    of_array,
+    rescaled,
+    transposed,
+    weighted,
+)
 from qir.rounding import Rescale, requantize
 from qir.types import Element, Type
 from qir.windows import conv2d, depthwise_conv2d, integer_matmul, transposed_conv2d
@@ -34,12 +46,45 @@ def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp) -> Non
 
 
 def _finished(op, acc):
-    clamp = op.attributes["clamp"] or (op.type.lo, op.type.hi)
-    return requantize(op.attributes["rescale"], acc, int(op.type.zero), *clamp)
+    return requantize(op.attributes["rescale"], acc, int(op.type.zero), *_bounds(op))
+
+
+def _bounds(op) -> tuple[int, int]:
+    return op.attributes["clamp"] or (op.type.lo, op.type.hi)
 
 
 def _zero(op) -> int:
     return int(op.operands[0].type.zero)
+
+
+def _span(op, total: Range, bias: Range | None = None) -> Span:
+    what = "the sum of products and bias" if len(op.operands) > 2 else "the sum of products"
+    accumulators = (Register(what, total),)
+    return rescaled(op.attributes["rescale"], accumulators, op.type, _bounds(op), bias=bias)
+
+
+def _affine_span(op, x: Range, w: Range, b: Range, taps_of, padded=False) -> Span:
+    """What a kernel spans whose bias holds the zero point; `taps_of` arranges constant weights.
+
+    The zero point is taken out of the bias again: sums are then those of the int8 op, and a bias
+    that was cut to 32 bits when the zero point went into it is whole.
+    """
+    weight, bias, zero = op.operands[1], op.operands[2], _zero(op)
+    x = x.reaching(zero) if padded else x
+    if not weight.is_const:
+        return _span(op, (x.flat() * w.flat()).times(weight.type.size // op.shape[-1]) + b)
+    taps = taps_of(weight.value)
+    folded = zero * taps.sum((0, 2), np.int64).reshape(-1)
+    if not bias.is_const:
+        return _span(op, weighted(x - zero, taps) + folded + b)
+    own = of_array((bias.value + folded).astype(np.int32)[None])
+    return _span(op, weighted(x - zero, taps) + own, own)
+
+
+def _padded(op) -> bool:
+    a, (x, w) = op.attributes, (o.type for o in op.operands[:2])
+    pads = shapes.pads_of(x, w.shape[:2], a["strides"], a["padding"], a["dilation"])
+    return any(map(any, pads))
 
 
 @xla.op
@@ -57,6 +102,12 @@ def dot(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints
 def _(op, x, w, b):
     w = w if op.attributes["layout"] == "kn" else w.T
     return _finished(op, integer_matmul(x, w) + b)
+
+
+@dot.spans
+def _(op, x, w, b):
+    stored = op.attributes["layout"]
+    return _affine_span(op, x, w, b, lambda w: dense_taps(w if stored == "kn" else w.T))
 
 
 @xla.op
@@ -89,6 +140,12 @@ def _(op, x, w, b):
     return _finished(op, acc + b)
 
 
+@conv.spans
+def _(op, x, w, b):
+    groups = op.attributes["groups"]
+    return _affine_span(op, x, w, b, lambda w: conv_taps(w, groups), _padded(op))
+
+
 @xla.op
 def depthwise(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
               clamp: Ints | None = None, strides: Pair = (1, 1), padding: Padding = "valid",
@@ -105,6 +162,11 @@ def _(op, x, w, b):
     pads = shapes.pads_of(t, w.shape[:2], a["strides"], a["padding"], a["dilation"])
     acc = depthwise_conv2d(x, w, a["strides"], pads, a["dilation"], pad_value=_zero(op))
     return _finished(op, acc + b)
+
+
+@depthwise.spans
+def _(op, x, w, b):
+    return _affine_span(op, x, w, b, depthwise_taps, _padded(op))
 
 
 @xla.op
@@ -127,6 +189,16 @@ def _(op, x, w, b):
     crops = shapes.transposed_crops(*(o.type for o in op.operands[:2]), a["strides"], a["padding"])
     acc = transposed_conv2d(x.astype(np.int32) - _zero(op), w, a["strides"], crops)
     return _finished(op, acc + b)
+
+
+@transposed_conv.spans
+def _(op, x, w, b):
+    x, weight = (x - _zero(op)).reaching(0), op.operands[1]
+    if weight.is_const:
+        total = transposed(x, weight.value, op.attributes["strides"])
+    else:
+        total = (x.flat() * w.flat()).times(weight.type.size // op.shape[-1])
+    return _span(op, total + b, b if op.operands[2].is_const else None)
 
 
 @xla.op
@@ -158,3 +230,12 @@ def _(op, a, b):
     columns = b.sum(-2, np.int32, keepdims=True)
     acc = integer_matmul(a, b) - right * rows - left * columns + left * right * a.shape[-1]
     return _finished(op, acc.astype(np.int32))
+
+
+@batch_dot.spans
+def _(op, a, b):
+    left, right = (int(o.type.zero) for o in op.operands)
+    depth = op.operands[0].shape[(op.attributes["a_axes"] or (-1,))[-1]]
+    last = op.attributes["b_axes"] or range(op.type.rank)
+    columns = b if last[-1] == op.type.rank - 1 else b.flat()
+    return _span(op, ((a.flat() - left) * (columns - right)).times(depth))

@@ -44,6 +44,7 @@ class OpDefinition:
     moves: bool
     on_storage: bool
     meaning: list[Callable] = field(default_factory=list)
+    span: list[Callable] = field(default_factory=list)
 
     @property
     def doc(self) -> str:
@@ -58,6 +59,13 @@ class OpDefinition:
         if self.meaning:
             raise TypeError(f"{self.name} has two meanings")
         self.meaning.append(function)
+        return function
+
+    def spans(self, function: Callable) -> Callable:
+        """Declare what the integers span: `(op, *ranges) -> Range | Span`, see `qir.ranges`."""
+        if self.span:
+            raise TypeError(f"{self.name} declares twice what its integers span")
+        self.span.append(function)
         return function
 
     def evaluate(self, op: Op, *arrays: np.ndarray):

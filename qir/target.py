@@ -14,6 +14,8 @@ class Target:
     form: the form `legalize` brings a graph into. roundings: rounding contract by int8 op kind,
     `""` for all others. rules: `module:function` giving the legalization rules; that module
     imports no framework. compiler: `module:function`, `(func) -> callable`, loaded when used.
+    limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included, and by
+    rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
     """
 
     name: str
@@ -27,6 +29,11 @@ class Target:
     def rounding(self, kind: str) -> str:
         """The rounding contract for an int8 op."""
         return self.roundings.get(kind, self.roundings[""])
+
+    def limit(self, name: str, rounding: str = ""):
+        """A limit, None where the target has none; of those by contract that for `rounding`."""
+        found = self.limits.get(name)
+        return found.get(rounding, found.get("")) if isinstance(found, Mapping) else found
 
     def legalization(self) -> tuple:
         """The rules that bring a lowered graph into the target's form."""

@@ -83,7 +83,7 @@ def test_the_digits_network_comes_back_from_every_step():
     module = trace(model, example)
 
     def listen(done):
-        steps[done.step.action.name] = done.after
+        steps.setdefault(done.step.action.name, done.after)
 
     run_pipeline(module, "ptq_int8", samples, run=evaluate, listen=listen)
     assert {"fold_bn", "propagate_types", "lower_int8", "legalize"} <= set(steps)

@@ -7,6 +7,16 @@ from qir.attributes import Ints, Padding, Pair
 from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
 from qir.ir import const
+from qir.ranges import (
+    Range,
+    Register,
+    Span,
+    conv_taps,
+    dense_taps,
+    depthwise_taps,
+    transposed,
+    weighted,
+)
 from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 from qir.windows import conv2d as conv2d_sums
@@ -16,7 +26,9 @@ from qir.windows import transposed_conv2d as transposed_sums
 
 from .dialect import (
     centred,
+    centred_range,
     finished,
+    finished_span,
     int8,
     is_bias,
     is_clamp,
@@ -36,6 +48,30 @@ def _checked(x: Type, w: Type, b: Type | None, axis: int, channels: int, to, res
     is_clamp(clamp, to)
 
 
+def _affine_span(op, total: Range, b: Range | None) -> Span:
+    """What sums of products span once a bias is added; an i64 one takes them into 64 bits."""
+    products = Register("the sum of products", total)
+    if b is None:
+        return finished_span(op, products)
+    bias = op.operands[2]
+    last = Register("the sum of products and bias", total + b, bias.dtype.bits)
+    sums = (last,) if bias.dtype.bits == 32 else (products, last)
+    return finished_span(op, *sums, bias=b if bias.is_const else None)
+
+
+def _windowed(op, x: Range) -> Range:
+    """The input of a convolution without its zero point; padding is 0."""
+    a, (x_type, w_type) = op.attributes, (o.type for o in op.operands[:2])
+    pads = shapes.pads_of(x_type, w_type.shape[:2], a["strides"], a["padding"], a["dilation"])
+    x = centred_range(op, 0, x)
+    return x.reaching(0) if any(map(any, pads)) else x
+
+
+def _computed(op, x: Range, w: Range, depth: int) -> Range:
+    """Sums of so many products with weights that are no constants."""
+    return (x.flat() * w.flat()).times(depth)
+
+
 @int8.op
 def conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Rescale,
            clamp: Ints | None = None, strides: Pair = (1, 1), padding: Padding = "same",
@@ -53,6 +89,14 @@ def _(op, x, w, b=0):
                           a["dilation"])  # fmt: skip
     acc = conv2d_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"], a["groups"])
     return finished(op, acc + b)
+
+
+@conv2d.spans
+def _(op, x, w, b=None):
+    x, filter = _windowed(op, x), op.operands[1]
+    if not filter.is_const:
+        return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:3]))), b)
+    return _affine_span(op, weighted(x, conv_taps(filter.value, op.attributes["groups"])), b)
 
 
 @int8.op
@@ -77,6 +121,14 @@ def _(op, x, w, b=0):
     return finished(op, acc + b)
 
 
+@depthwise_conv2d.spans
+def _(op, x, w, b=None):
+    x, filter = _windowed(op, x), op.operands[1]
+    if not filter.is_const:
+        return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:2]))), b)
+    return _affine_span(op, weighted(x, depthwise_taps(filter.value)), b)
+
+
 @int8.op
 def transposed_conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Rescale,
                       clamp: Ints | None = None, strides: Pair = (1, 1),
@@ -95,6 +147,14 @@ def _(op, x, w, b=0):
     return finished(op, acc + b)
 
 
+@transposed_conv2d.spans
+def _(op, x, w, b=None):
+    x, filter = centred_range(op, 0, x).reaching(0), op.operands[1]
+    if not filter.is_const:
+        return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:3]))), b)
+    return _affine_span(op, transposed(x, filter.value, op.attributes["strides"]), b)
+
+
 @int8.op
 def dense(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Rescale,
           clamp: Ints | None = None) -> Type:  # fmt: skip
@@ -107,6 +167,14 @@ def dense(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Resc
 @dense.means
 def _(op, x, w, b=0):
     return finished(op, integer_matmul(centred(op, 0, x), w) + b)
+
+
+@dense.spans
+def _(op, x, w, b=None):
+    x, weight = centred_range(op, 0, x), op.operands[1]
+    if not weight.is_const:
+        return _affine_span(op, _computed(op, x, w, weight.shape[0]), b)
+    return _affine_span(op, weighted(x, dense_taps(weight.value)), b)
 
 
 @int8.op
@@ -127,6 +195,14 @@ def _(op, a, b):
     a = np.swapaxes(a, -1, -2) if op.attributes["adjoint_a"] else a
     b = np.swapaxes(b, -1, -2) if op.attributes["adjoint_b"] else b
     return finished(op, integer_matmul(a, b))
+
+
+@matmul.spans
+def _(op, a, b):
+    a, b = centred_range(op, 0, a).flat(), centred_range(op, 1, b)
+    depth = op.operands[0].shape[-2 if op.attributes["adjoint_a"] else -1]
+    columns = b.flat() if op.attributes["adjoint_b"] else b
+    return finished_span(op, Register("the sum of products", (a * columns).times(depth)))
 
 
 def _affine(definition):

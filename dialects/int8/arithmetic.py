@@ -6,13 +6,16 @@ from qir import shapes
 from qir.attributes import Ints
 from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
+from qir.ranges import Range, Register, between, looked_up, summed
 from qir.rounding import Rescale, derive, derive_sum, saturate, sum_apply
 from qir.types import Element, Type
 
 from .dialect import (
     bounds,
     centred,
+    centred_range,
     finished,
+    finished_span,
     int8,
     is_clamp,
     is_quantized,
@@ -46,8 +49,14 @@ def _sum(op, a, b):
     return saturate(total, int(op.type.zero), *bounds(op))
 
 
-add.means(_sum)
-sub.means(_sum)
+def _sum_span(op, a, b):
+    a, b = centred_range(op, 0, a), centred_range(op, 1, b)
+    return summed(op.attributes["rescale"], a, b, op.type, bounds(op))
+
+
+for _op in (add, sub):
+    _op.means(_sum)
+    _op.spans(_sum_span)
 
 
 @int8.op
@@ -60,6 +69,12 @@ def mul(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | None =
 @mul.means
 def _(op, a, b):
     return finished(op, centred(op, 0, a) * centred(op, 1, b))
+
+
+@mul.spans
+def _(op, a, b):
+    product = centred_range(op, 0, a) * centred_range(op, 1, b)
+    return finished_span(op, Register("the product", product))
 
 
 @int8.op
@@ -85,6 +100,36 @@ def _(op, a, b):
     return finished(op, (sign * quotient).astype(np.int32))
 
 
+@div.spans
+def _(op, a, b):
+    a, b = centred_range(op, 0, a), centred_range(op, 1, b).flat()
+    dividend = a * 2 ** (op.attributes["bits"] + 1)
+    divisors = _divisors(b)
+    ends = [_quotient(n, d) for n in (dividend.lo, dividend.hi) for d in divisors]
+    largest = max(map(abs, divisors))
+    rounded = largest // 2 + max(map(abs, dividend.ends))
+    quotient = between(np.minimum.reduce(ends), np.maximum.reduce(ends)).unpredicted()
+    return finished_span(op, Register("the quotient", quotient), intermediates=(
+        Register("the dividend shifted left", dividend),
+        Register("twice the divisor", between(0, largest)),
+        Register("the dividend and half the divisor", between(0, rounded)),
+    ))  # fmt: skip
+
+
+def _divisors(b: Range) -> list[int]:
+    """The ends of what divides, twice a divisor or 1, on either side of zero."""
+    lo, hi = b.ends
+    negative = [2 * lo, 2 * min(hi, -1)] if lo < 0 else []
+    positive = [2 * max(lo, 1), 2 * hi] if hi > 0 else []
+    return [*negative, *positive, *([1] if lo <= 0 <= hi else [])]
+
+
+def _quotient(dividend: np.ndarray, divisor: int) -> np.ndarray:
+    """Rounded half away from zero; monotone in the dividend, and in a divisor of one sign."""
+    size = (np.abs(dividend) + abs(divisor) // 2) // abs(divisor)
+    return np.sign(dividend) * np.sign(divisor) * size
+
+
 @int8.op
 def table(x: Type, values: Type, *, to: Element) -> Type:
     """Any function of one 8-bit value: `values[x - lowest stored x]`, 256 entries of the result."""
@@ -101,6 +146,13 @@ def _(op, x, values):
     return values[x.astype(np.int32) - op.operands[0].type.dtype.lo]
 
 
+@table.spans
+def _(op, x, values):
+    if not op.operands[1].is_const:
+        return values.flat()
+    return looked_up(x, op.operands[1].value, lowest=op.operands[0].dtype.lo)
+
+
 @int8.op
 def requantize(x: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = None) -> Type:
     """The same reals on another grid."""
@@ -113,6 +165,11 @@ def requantize(x: Type, *, to: Element, rescale: Rescale, clamp: Ints | None = N
 @requantize.means
 def _(op, x):
     return finished(op, centred(op, 0, x))
+
+
+@requantize.spans
+def _(op, x):
+    return finished_span(op, Register("the input without zero point", centred_range(op, 0, x)))
 
 
 @integer_form("int8.add", "nn.add")

@@ -9,6 +9,7 @@ import numpy as np
 
 from qir.dialect import Dialect
 from qir.errors import require
+from qir.ranges import Range, Register, Span, rescaled
 from qir.rounding import Rescale, requantize
 from qir.types import Element, Type
 
@@ -65,6 +66,20 @@ def finished(op, acc: np.ndarray) -> np.ndarray:
 def centred(op, index: int, array: np.ndarray) -> np.ndarray:
     """An operand's stored integers minus its zero point, i32."""
     return array.astype(np.int32) - op.operands[index].type.zero.astype(np.int32)
+
+
+def centred_range(op, index: int, range: Range) -> Range:
+    """The range of an operand without its zero point.
+
+    What i32 does not hold of it is no error here: sums and products are the same modulo 2**32.
+    """
+    return range - int(op.operands[index].type.zero)
+
+
+def finished_span(op, *accumulators: Register, intermediates=(), bias=None) -> Span:
+    """What an op spans that rescales its last accumulator and clamps it."""
+    return rescaled(op.attributes["rescale"], accumulators, op.type, bounds(op), intermediates,
+                    bias)  # fmt: skip
 
 
 def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:

@@ -11,15 +11,27 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
 from qir.ir import const
+from qir.ranges import Range, Register, Span, as_range, between, of_array, stored
 from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 
-from .dialect import centred, finished, int8, is_clamp, is_quantized, is_rescale
+from .dialect import (
+    centred,
+    centred_range,
+    finished,
+    finished_span,
+    int8,
+    is_clamp,
+    is_quantized,
+    is_rescale,
+)
 
 FRACTION = 10
 """Fractional bits of a normalized value; its integer has 16 bits, so it saturates at 32 sigma."""
 GAMMA_BITS = 14
 LONGEST_ROW = 8192
+ROOT_INVERSE = 46342
+"""The largest inverse root, 2**29 over the root of a spread of 2**27."""
 
 
 @int8.op
@@ -52,6 +64,31 @@ def _(op, x, exps):
     return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
 
 
+@softmax.spans
+def _(op, x, exps):
+    count, (lo, hi) = op.operands[0].shape[op.attributes["axis"]], x.ends
+    largest = seen = exps  # of a computed table nothing is known
+    if op.operands[1].is_const:
+        largest, seen = (of_array(op.operands[1].value[: n + 1]).flat() for n in (0, hi - lo))
+    total = largest + seen.times(count - 1)
+    (least, most), (seldom, often) = total.ends, seen.ends
+    sums = (Register("the sum of the exponentials", total),)
+    if least <= 0 or seldom < 0:
+        return Span(stored(op.type), sums, refusal="the exponentials may sum up to 0 or less")
+    dividend = 2**30 + most // 2
+    reciprocals = dividend // most, (2**30 + least // 2) // least
+    # A row's sum holds each of its exponentials, so no product is beyond 2**30 + sum / 2.
+    products = between(seldom * reciprocals[0], min(often * reciprocals[1], dividend))
+    product = Register("the exponential times the reciprocal", products + 2**21)
+    rows = Register("the dividend of the reciprocal", between(0, dividend))
+    if not (sums[0].fits and product.fits and rows.fits):
+        return Span(stored(op.type), sums, (rows, product))
+    ends = [min((end >> 22) - 128, 127) for end in product.range.ends]
+    mean = 256 / count  # probabilities sum up to 1; spread as an exponential distribution is
+    moments = (np.clip(mean - 128, *ends), np.float64(mean**2 * (1 - 1 / count)))
+    return Span(Range(*map(np.int64, ends), *moments), sums, (rows, product))
+
+
 @int8.op
 def layer_norm(x: Type, gamma: Type, beta: Type, *, to: Element, rescale: Rescale,
                epsilon: int, clamp: Ints | None = None) -> Type:  # fmt: skip
@@ -77,6 +114,18 @@ def _(op, x, gamma, beta):
     return finished(op, _normalized(deviation, spread) * gamma + beta)
 
 
+@layer_norm.spans
+def _(op, x, gamma, beta):
+    x, length = centred_range(op, 0, x).flat(), op.shape[-1]
+    total, steps = x.times(length), x.ends[1] - x.ends[0]
+    # The squared deviations of numbers `steps` apart average steps**2 / 4 at most (Popoviciu),
+    # and the mean's own rounding, half a step at most, adds a quarter to each.
+    squares = length * (steps * steps + 1) // 4
+    sums = Register("the sum of the row", total), _squares(squares, op.attributes["epsilon"])
+    twice = Register("twice the sum and the length", total * 2 + length)
+    return _norm_span(op, sums, length - 1, gamma, beta, (twice,))
+
+
 @int8.op
 def rms_norm(x: Type, gamma: Type, *, to: Element, rescale: Rescale, epsilon: int,
              clamp: Ints | None = None) -> Type:  # fmt: skip
@@ -90,6 +139,40 @@ def _(op, x, gamma):
     q = centred(op, 0, x)
     square, e = _square(q, op.attributes["epsilon"])
     return finished(op, _normalized(q << e, square) * gamma)
+
+
+@rms_norm.spans
+def _(op, x, gamma):
+    largest = max(map(abs, centred_range(op, 0, x).ends))
+    squares = _squares(op.shape[-1] * largest**2, op.attributes["epsilon"])
+    return _norm_span(op, (squares,), op.shape[-1], gamma, as_range(0))
+
+
+def _squares(most: int, epsilon: int) -> Register:
+    """The sum of squares and epsilon; what follows is made for less than 2**30, 31 bits."""
+    return Register("the sum of squares", between(0, most + (epsilon >> 16)), bits=31)
+
+
+def _norm_span(op, sums, square: int, gamma: Range, beta: Range, intermediates=()) -> Span:
+    """What a norm spans from its sums on, as `_normalized` bounds it for sums that fit.
+
+    square: of the largest normalized value; a percent more is for all roundings.
+    """
+    length = op.shape[-1]
+    mantissa, exponent = root_factor(length)
+    inverse = ROOT_INVERSE * mantissa + 2**14
+    scaled = (2**15 + 1) * (inverse >> 15) + 2 ** (28 - FRACTION - exponent)
+    most = int(1.01 * np.sqrt(square) * 2**FRACTION) + 2
+    most = min(most, 2**15) if all(each.fits for each in sums) else 2**15
+    ends = between(-most, min(most, 2**15 - 1))
+    variance = np.float64(4**FRACTION if square else 0)
+    normalized = Range(ends.lo, ends.hi, np.float64(0), variance)
+    last = Register("gamma times the normalized value, and beta", normalized * gamma + beta)
+    return finished_span(op, *sums, last, intermediates=(
+        *intermediates,
+        Register("the inverse root", between(0, inverse)),
+        Register("the deviation times the inverse root", between(-scaled, scaled)),
+    ))  # fmt: skip
 
 
 def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) -> None:
@@ -135,7 +218,8 @@ def _normalized(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
     Both carry the headroom e, the deviation once and the spread twice, so that e cancels; the
     squares of a row's deviations sum up to its spread, so |deviation| stays within 2**15. The
     spread lies in [2**27, 2**30): taking the mean off halves the sum of squares at most, because
-    the integer part of the mean is off already.
+    the integer part of the mean is off already. A row of equal values has no spread; its inverse
+    root is cut to 32 bits and times a deviation of 0.
     """
     mantissa, exponent = root_factor(deviation.shape[-1])
     root = np.sqrt(np.maximum(spread, 1).astype(np.float64)).astype(np.int32)

@@ -6,6 +6,7 @@ from qir import shapes
 from qir.attributes import Ints, Padding, Pair
 from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
+from qir.ranges import Range, Register, Span, between, over_axes
 from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 from qir.windows import windows
@@ -13,7 +14,9 @@ from qir.windows import windows
 from .dialect import (
     bounds,
     centred,
+    centred_range,
     finished,
+    finished_span,
     int8,
     is_clamp,
     is_quantized,
@@ -48,6 +51,21 @@ def _(op, x):
     return np.clip(mean, *bounds(op))
 
 
+@avg_pool.spans
+def _(op, x):
+    a = op.attributes
+    pads = shapes.pads_of(op.operands[0].type, a["window"], a["strides"], a["padding"])
+    count = a["window"][0] * a["window"][1]
+    x = x.reaching(0) if any(map(any, pads)) else x  # a window of nothing but padding gives 0
+    total = Register("the sum of the window", x.times(count))
+    size = max(map(abs, total.range.ends))
+    half = Register("the sum and half the count", between(0, size + count // 2))
+    lo, hi = bounds(op)
+    if not (total.fits and half.fits):
+        return Span(between(lo, hi), (total,), (half,))
+    return Span(Range(x.lo, x.hi, x.mean, x.variance / count).clamped(lo, hi), (total,), (half,))
+
+
 @int8.op
 def mean(x: Type, *, to: Element, rescale: Rescale, axes: Ints, keepdims: bool = False) -> Type:
     """The mean over `axes`: the sum of `x - zero`, rescaled by scale / (count * result scale)."""
@@ -71,8 +89,16 @@ def _total(op, x):
     return finished(op, centred(op, 0, x).sum(axes, np.int32, keepdims=keepdims))
 
 
-mean.means(_total)
-sum_.means(_total)
+def _total_span(op, x):
+    shape = op.operands[0].shape
+    count = int(np.prod([shape[axis] for axis in op.attributes["axes"]], dtype=np.int64))
+    total = over_axes(op, centred_range(op, 0, x)).times(count)
+    return finished_span(op, Register("the sum", total))
+
+
+for _op in (mean, sum_):
+    _op.means(_total)
+    _op.spans(_total_span)
 
 
 @integer_form("int8.avg_pool", "nn.avg_pool")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from qir.errors import require
+from qir.ranges import greatest, least
 from qir.roles import BOOL, FREE, Roles, free, no_part, same
 from qir.shapes import broadcast
 from qir.types import Type, tensor
@@ -25,7 +26,7 @@ def _function(name: str, compute, doc: str, kinds=("float", "int"), commutative=
     return op
 
 
-def _extremum(name: str, compute, doc: str):
+def _extremum(name: str, compute, span, doc: str):
     """An op `name(a, b)` that picks one of two elements, on stored integers of one grid too."""
 
     def typing(a: Type, b: Type) -> Type:
@@ -36,6 +37,7 @@ def _extremum(name: str, compute, doc: str):
     typing.__doc__ = doc
     op = lax.op(typing, name=name, grid=same(), pointwise=True, commutative=True, on_storage=True)
     op.means(lambda op, a, b: compute(a, b))
+    op.spans(lambda op, a, b: span(a, b))
     return op
 
 
@@ -81,8 +83,8 @@ atan2 = _function("atan2", np.arctan2, "The angle of the point (b, a).", ("float
 and_ = _function("and", np.bitwise_and, "Logical and of bool, bitwise of integers.", _BITS, True)
 or_ = _function("or", np.bitwise_or, "Logical or of bool, bitwise of integers.", _BITS, True)
 xor = _function("xor", np.bitwise_xor, "Exclusive or of bool, bitwise of integers.", _BITS, True)
-max_ = _extremum("max", np.maximum, "The greater of two elements; NaN if one is NaN.")
-min_ = _extremum("min", np.minimum, "The lesser of two elements; NaN if one is NaN.")
+max_ = _extremum("max", np.maximum, greatest, "The greater of two elements; NaN if one is NaN.")
+min_ = _extremum("min", np.minimum, least, "The lesser of two elements; NaN if one is NaN.")
 eq = _comparison("eq", np.equal, "Whether a equals b.", commutative=True)
 ne = _comparison("ne", np.not_equal, "Whether a differs from b.", commutative=True)
 lt = _comparison("lt", np.less, "Whether a is less than b.")

@@ -163,11 +163,29 @@ def _reduce_window(name: str, combine, doc: str, extremum: str | None):
             y = combine(y, views[(..., *tap)])
         return y
 
+    def span(op, x):
+        x = x.flat()
+        return x.reaching(_first(op.type, extremum)) if _empty_windows(op) else x
+
     typing.__doc__ = doc
     grid = free() if extremum is None else same()
     op = lax.op(typing, name=name, grid=grid, on_storage=extremum is not None)
     op.means(meaning)
+    if extremum is not None:
+        op.spans(span)
     return op
+
+
+def _empty_windows(op) -> bool:
+    """Whether a window of the op lies between and beside all elements."""
+    at, ones = op.attributes, (1,) * op.type.rank
+    axes = zip(op.operands[0].shape, at["window"], at["strides"], _pads(at["padding"]),
+               at["base_dilation"] or ones, at["window_dilation"] or ones, strict=True)  # fmt: skip
+    for n, size, stride, pad, base, dilation in axes:
+        seen = windows.dilated(np.ones((1, n, 1), bool), (base,))
+        if not windows.windows(seen, (size,), (stride,), (pad,), False, (dilation,)).any(2).all():
+            return True
+    return False
 
 
 def _first(type: Type, extremum: str):

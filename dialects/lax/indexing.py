@@ -6,6 +6,7 @@ import numpy as np
 
 from qir.attributes import Ints
 from qir.errors import require
+from qir.ranges import as_range, union
 from qir.roles import INDEX, SAME, Roles, same
 from qir.types import Type
 
@@ -147,6 +148,12 @@ def _(op, x, indices):
     if a["mode"] == "clip" or inside.all():
         return result
     return np.where(np.broadcast_to(inside, out), result, _fill(op.type))
+
+
+@gather.spans
+def _(op, x, indices):
+    x = x.flat()
+    return union(x, as_range(_fill(op.type))) if op.attributes["mode"] == "fill" else x
 
 
 def _fill(type: Type):

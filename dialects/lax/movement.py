@@ -4,6 +4,7 @@ import numpy as np
 
 from qir.attributes import Ints
 from qir.errors import require
+from qir.ranges import as_range, joined, union
 from qir.roles import same
 from qir.types import Grid, TupleType, Type
 
@@ -28,6 +29,14 @@ def _(op, x):
     return x.reshape(op.type.shape)
 
 
+@reshape.spans
+def _(op, x):
+    before, after = (t.shape[-1] if t.rank else 1 for t in (op.operands[0].type, op.type))
+    if before and after % before == 0:  # several rows of channels in one
+        return x.mapped(lambda a: np.tile(a, after // before))
+    return x.flat()
+
+
 @lax.op(grid=same(), moves=True)
 def transpose(x: Type, *, permutation: Ints) -> Type:
     """Axis i of the result is axis permutation[i] of x; a grid along an axis moves with it."""
@@ -45,6 +54,11 @@ def transpose(x: Type, *, permutation: Ints) -> Type:
 @transpose.means
 def _(op, x):
     return x.transpose(op.attributes["permutation"])
+
+
+@transpose.spans
+def _(op, x):
+    return x if op.type.rank and op.attributes["permutation"][-1] == op.type.rank - 1 else x.flat()
 
 
 @lax.op(grid=same(), moves=True)
@@ -74,6 +88,12 @@ def _(op, x):
     return np.broadcast_to(x.reshape(shape), op.type.shape)
 
 
+@broadcast.spans
+def _(op, x):
+    axes = op.attributes["axes"]
+    return x if axes and axes[-1] == op.type.rank - 1 else x.flat()
+
+
 @lax.op(grid=same(), moves=True)
 def concatenate(*xs: Type, axis: int) -> Type:
     """Operands one after the other along an axis."""
@@ -94,6 +114,19 @@ def concatenate(*xs: Type, axis: int) -> Type:
 @concatenate.means
 def _(op, *xs):
     return np.concatenate(xs, axis=op.attributes["axis"])
+
+
+@concatenate.spans
+def _(op, *xs):
+    if not _is_last(op):
+        return union(*xs)
+    parts = [x.channels(o.shape[-1]) for x, o in zip(xs, op.operands, strict=True)]
+    return joined(*parts) if op.shape[-1] > 1 else union(*xs)
+
+
+def _is_last(op) -> bool:
+    """Whether the axis of an op is the last one of its first operand."""
+    return op.attributes["axis"] % op.operands[0].type.rank == op.operands[0].type.rank - 1
 
 
 @lax.op(grid=same(), moves=True)
@@ -131,6 +164,14 @@ def _(op, x):
     return y[tuple(slice(max(0, -a), n - max(0, -b)) for n, (_, a, b, _) in ends)]
 
 
+@pad.spans
+def _(op, x):
+    low, high = op.attributes["low"], op.attributes["high"]
+    sides = tuple(zip(low, high, op.attributes["interior"] or low, strict=True))
+    x = x.flat() if sides and any(sides[-1]) else x
+    return union(x, as_range(_stored(op.attributes["value"], op.type)))
+
+
 def _stored(value: float, type: Type):
     """A real number as elements of this type store it."""
     if type.dtype.kind == "float":
@@ -165,6 +206,15 @@ def _(op, x):
     return x[tuple(slice(a, b, s) for a, b, s in zip(start, ends, steps, strict=True))]
 
 
+@slice_.spans
+def _(op, x):
+    if not op.type.rank:
+        return x
+    start, steps = op.attributes["start"], op.attributes["strides"] or (1,) * op.type.rank
+    end = limits(op.operands[0].type, op.attributes["limit"])[-1]
+    return x.mapped(lambda a: a[start[-1] : end : steps[-1]])
+
+
 @lax.op(grid=same(), moves=True)
 def split(x: Type, *, sizes: Ints, axis: int) -> TupleType:
     """Consecutive parts of these sizes along an axis, one result each."""
@@ -180,6 +230,16 @@ def split(x: Type, *, sizes: Ints, axis: int) -> TupleType:
 @split.means
 def _(op, x):
     return np.split(x, np.cumsum(op.attributes["sizes"])[:-1], axis=op.attributes["axis"])
+
+
+@split.spans
+def _(op, x):
+    sizes = op.attributes["sizes"]
+    if not _is_last(op):
+        return (x,) * len(sizes)
+    ends = np.cumsum(sizes)
+    return tuple(x.mapped(lambda a, n=n, end=end: a[end - n : end])
+                 for n, end in zip(sizes, ends, strict=True))  # fmt: skip
 
 
 @lax.op(grid=same(), moves=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from qir.attributes import Ints
 from qir.errors import require
+from qir.ranges import over_axes
 from qir.roles import INDEX, SAME, Roles, RoleTable, free, keeps_float, no_part, same
 from qir.shapes import reduced
 from qir.types import DTYPES, Element, TupleType, Type, tensor
@@ -40,6 +41,7 @@ def _extremum(name: str, compute, doc: str):
     typing.__doc__ = doc
     op = lax.op(typing, name=name, grid=same(), on_storage=True)
     op.means(lambda op, x: compute(x, axis=op.attributes["axes"]))
+    op.spans(over_axes)
     return op
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from qir import shapes
 from qir.attributes import Floats
+from qir.ranges import greatest, least
 from qir.roles import free, same
 from qir.types import Type
 
@@ -72,6 +73,11 @@ def _(op, a, b):
     return np.maximum(a, b)
 
 
+@maximum.spans
+def _(op, a, b):
+    return greatest(a, b)
+
+
 @nn.op(grid=same(), commutative=True, pointwise=True, on_storage=True)
 def minimum(a: Type, b: Type) -> Type:
     """The smaller of a and b; on integers of one grid too."""
@@ -82,3 +88,8 @@ def minimum(a: Type, b: Type) -> Type:
 @minimum.means
 def _(op, a, b):
     return np.minimum(a, b)
+
+
+@minimum.spans
+def _(op, a, b):
+    return least(a, b)

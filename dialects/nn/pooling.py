@@ -5,6 +5,7 @@ import numpy as np
 from qir import shapes
 from qir.attributes import Ints, Padding, Pair
 from qir.errors import require
+from qir.ranges import over_axes
 from qir.roles import free, same
 from qir.types import Type
 from qir.windows import windows
@@ -24,6 +25,11 @@ def _(op, x):
     pads = shapes.pads_of(op.operands[0].type, a["window"], a["strides"], a["padding"])
     lowest = -np.inf if op.type.is_float else op.type.lo
     return windows(x, a["window"], a["strides"], pads, lowest).max(axis=(3, 4))
+
+
+@max_pool.spans
+def _(op, x):
+    return x  # every window holds an element
 
 
 @nn.op(grid=same())
@@ -92,6 +98,11 @@ def _(op, x):
     return x.max(axis=op.attributes["axes"], keepdims=op.attributes["keepdims"])
 
 
+@reduce_max.spans
+def _(op, x):
+    return over_axes(op, x)
+
+
 @nn.op(grid=same(), on_storage=True)
 def reduce_min(x: Type, *, axes: Ints, keepdims: bool = False) -> Type:
     """The smallest element over some axes; on integers of one grid too."""
@@ -101,3 +112,8 @@ def reduce_min(x: Type, *, axes: Ints, keepdims: bool = False) -> Type:
 @reduce_min.means
 def _(op, x):
     return x.min(axis=op.attributes["axes"], keepdims=op.attributes["keepdims"])
+
+
+@reduce_min.spans
+def _(op, x):
+    return over_axes(op, x)

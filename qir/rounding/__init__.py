@@ -11,6 +11,8 @@ from .rescale import (
     apply,
     derive,
     derive_sum,
+    factors,
+    held,
     make_rescale,
     requantize,
     saturate,
@@ -19,6 +21,6 @@ from .rescale import (
 
 __all__ = [
     "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
-    "dequantize_array", "derive", "derive_sum", "make_rescale", "quantize_array", "real",
-    "requantize", "saturate", "sum_apply", "weight_scale",
+    "dequantize_array", "derive", "derive_sum", "factors", "held", "make_rescale",
+    "quantize_array", "real", "requantize", "saturate", "sum_apply", "weight_scale",
 ]  # fmt: skip

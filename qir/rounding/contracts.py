@@ -12,13 +12,12 @@ from functools import partial
 import numpy as np
 
 from ..errors import QirError, suggestion
+from . import fixed
 from .grids import half_away
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 OPERAND_LIMIT = 255
 """The largest |stored - zero point| of an 8-bit operand, which sums are made for."""
-_LEFT = 20
-"""By how many bits TFLite shifts the operands of an 8-bit sum before it rescales them."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Contract:
-    """One way to rescale: what it is (`doc`, with its source), its numbers, its two functions.
+    """One way to rescale: what it is (`doc`, with its source), its numbers, its functions.
 
     operands: 1, or 2 for a weighted sum. derive: real factor, or two scales and the output's,
-    -> numbers. apply: (operands, **numbers) -> i64, to be cut to 32 bits. sum: the contract that
-    sums go by where this one is used.
+    -> numbers. apply: (operands, **numbers) -> i64, to be cut to 32 bits. factors: numbers -> the
+    real factor, or that of both operands. held: (operands, **numbers) -> the integers on the way,
+    see fixed.py. sum: the contract that sums go by where this one is used.
     """
 
     doc: str
@@ -63,6 +63,8 @@ class Contract:
     numbers: Mapping[str, Number]
     derive: Callable[..., dict]
     apply: Callable[..., np.ndarray]
+    factors: Callable[..., np.ndarray]
+    held: Callable[..., fixed.Held]
     sum: str
 
 
@@ -93,44 +95,6 @@ def _quantize_multiplier(real: np.ndarray, name: str, saturating: bool = False) 
     return {"multiplier": multiplier, "shift": np.where(tiny, 0, np.minimum(shift, 30))}
 
 
-def _wrap(value: np.ndarray) -> np.ndarray:
-    return value.astype(np.int32).astype(np.int64)
-
-
-def _doubling_high(x, q):
-    # gemmlowp's SaturatingRoundingDoublingHighMul. Its nudge and truncating division come to
-    # rounding half up, and it saturates only for q = -2**31, which no multiplier is.
-    return (x * q + 2**30) >> 31
-
-
-def _half_away_fixed(x, q, e):
-    right = np.maximum(-e, 0)
-    y = _doubling_high(_wrap(x << np.maximum(e, 0)), q)
-    remainder, threshold = y & ((1 << right) - 1), (((1 << right) - 1) >> 1) + (y < 0)
-    return (y >> right) + (remainder > threshold)
-
-
-def _half_up_fixed(x, q, e):
-    right = np.maximum(-e, 0)
-    y = _doubling_high(_wrap(x << np.maximum(e, 0)), q)
-    return (y + ((1 << right) >> 1)) >> right
-
-
-def _single_fixed(x, q, e):
-    return (x * q + (1 << (30 - e))) >> (31 - e)
-
-
-def _apply_fixed(kernel, acc, multiplier, shift):
-    q, e = multiplier.astype(np.int64), shift.astype(np.int64)
-    if acc.dtype == np.int32:
-        return kernel(acc.astype(np.int64), q, e)
-    if (e > 14).any():
-        raise QirError(f"64-bit accumulators take factors below 2**14, found shift {e.max()}")
-    # All of TFLite's kernels rescale 64-bit accumulators by a multiplier of 16 bits.
-    q = np.where(q < 0x7FFF0000, (q + 2**15) >> 16, 0x7FFF)
-    return (acc * q + (1 << (14 - e))) >> (15 - e)
-
-
 def _derive_f32(real):
     return {"scale": real.astype(np.float32)}
 
@@ -139,6 +103,14 @@ def _apply_f32(acc, scale):
     with np.errstate(over="ignore"):
         value = np.rint(acc.astype(np.float32) * scale)
     return np.clip(value.astype(np.float64), INT32_MIN, INT32_MAX).astype(np.int64)
+
+
+def _f32_factors(scale):
+    return scale.astype(np.float64)
+
+
+def _held_nothing(acc, **numbers):
+    return []  # floats saturate
 
 
 def _derive_f64(real):
@@ -157,20 +129,19 @@ def _apply_f64(acc, multiplier, shift):
     return np.clip(value, INT32_MIN, INT32_MAX).astype(np.int64)
 
 
+def _f64_factors(multiplier, shift):
+    return np.ldexp(multiplier.astype(np.float64), shift - 53)
+
+
 def _derive_tflite_sum(name, s1, s2, s_out):
     s1, s2, s_out = float(s1), float(s2), float(s_out)
     largest = 2 * max(s1, abs(s2))
-    real = np.array([s1 / largest, abs(s2) / largest, largest / (2**_LEFT * s_out)])
+    real = np.array([s1 / largest, abs(s2) / largest, largest / (2**fixed.LEFT * s_out)])
     if real[2] >= 1:
         refuse(name, f"scales {s1} and {s2} are too large for an output scale of {s_out}")
     numbers = _quantize_multiplier(real, name)
     numbers["multiplier"][1] *= np.sign(s2).astype(np.int64)
     return numbers
-
-
-def _apply_tflite_sum(kernel, a, b, multiplier, shift):
-    (q1, q2, q3), (e1, e2, e3) = multiplier.astype(np.int64), shift.astype(np.int64)
-    return kernel(_wrap(kernel(a << _LEFT, q1, e1) + kernel(b << _LEFT, q2, e2)), q3, e3)
 
 
 def _derive_fixed15(s1, s2, s_out):
@@ -194,28 +165,26 @@ def _derive_xnnpack_add(s1, s2, s_out):
     return {"multiplier": np.rint(ratios * np.float32(2.0**shift)).astype(np.int64), "shift": shift}
 
 
-def _apply_weighted(a, b, multiplier, shift):
-    m1, m2 = multiplier.astype(np.int64)
-    return (a * m1 + b * m2 + (1 << (int(shift) - 1))) >> shift
-
-
 def _fixed(name, doc, kernel, sum, saturating=False):
     numbers = {"multiplier": Number(np.int32, 0, INT32_MAX), "shift": Number(np.int32, -31, 30)}
     derive = partial(_quantize_multiplier, name=name, saturating=saturating)
-    return Contract(doc, 1, numbers, derive, partial(_apply_fixed, kernel), sum)
+    apply, held = partial(fixed.apply_fixed, kernel), partial(fixed.held_fixed, kernel)
+    return Contract(doc, 1, numbers, derive, apply, fixed.fixed_factors, held, sum)
 
 
 def _tflite_sum(doc, kernel, name):
     numbers = {"multiplier": Number(np.int32, -INT32_MAX, INT32_MAX, 3),
                "shift": Number(np.int32, -31, 30, 3)}  # fmt: skip
-    derive, apply = partial(_derive_tflite_sum, name), partial(_apply_tflite_sum, kernel)
-    return Contract(doc, 2, numbers, derive, apply, name)
+    derive, apply = partial(_derive_tflite_sum, name), partial(fixed.apply_sum, kernel)
+    held = partial(fixed.held_sum, kernel)
+    return Contract(doc, 2, numbers, derive, apply, fixed.sum_factors, held, name)
 
 
 def _weighted(doc, derive, name, largest, low, high):
     numbers = {"multiplier": Number(np.int32, -largest, largest, 2),
                "shift": Number(np.int32, low, high)}  # fmt: skip
-    return Contract(doc, 2, numbers, derive, _apply_weighted, name)
+    return Contract(doc, 2, numbers, derive, fixed.apply_weighted, fixed.weighted_factors,
+                    fixed.held_weighted, name)  # fmt: skip
 
 
 CONTRACTS: dict[str, Contract] = {
@@ -223,33 +192,33 @@ CONTRACTS: dict[str, Contract] = {
         "tflite_reference",
         "gemmlowp's double rounding: doubling high product, then shift right half away from "
         "zero (TFLite BUILTIN_REF).",
-        _half_away_fixed, "tflite_add"),
+        fixed.half_away, "tflite_add"),
     "tflite_builtin": _fixed(
         "tflite_builtin",
         "ruy's double rounding: doubling high product, then shift right half up (TFLite's "
         "optimized CONV_2D and FULLY_CONNECTED on x86).",
-        _half_up_fixed, "tflite_add"),
+        fixed.half_up, "tflite_add"),
     "single": _fixed(
         "single",
         "One rounding half up of the 62-bit product (TFLite built with TFLITE_SINGLE_ROUNDING).",
-        _single_fixed, "single_add", saturating=True),
+        fixed.single, "single_add", saturating=True),
     "f32_half_even": Contract(
         "f32(accumulator) times an f32 scale, rounded half to even (XNNPACK on x86, up to the "
         "f32 rounding with which it forms the scale).",
         1, {"scale": Number(np.float32, 0, float(np.finfo(np.float32).max))},
-        _derive_f32, _apply_f32, "xnnpack_add"),
+        _derive_f32, _apply_f32, _f32_factors, _held_nothing, "xnnpack_add"),
     "float64_half_away": Contract(
         "f64(accumulator) times an f64 scale, multiplier * 2**(shift - 53), rounded half away "
         "from zero (FULLY_CONNECTED of TFLite BUILTIN_REF).",
         1, {"multiplier": Number(np.int64, 0, 2**53 - 1), "shift": Number(np.int32, -31, 31)},
-        _derive_f64, _apply_f64, "tflite_add"),
+        _derive_f64, _apply_f64, _f64_factors, _held_nothing, "tflite_add"),
     "tflite_add": _tflite_sum(
         "TFLite's ADD and SUB: operands shifted left by 20 and brought to twice the larger "
         "scale, their sum to the output's, each by tflite_reference (both of its kernel sets).",
-        _half_away_fixed, "tflite_add"),
+        fixed.half_away, "tflite_add"),
     "single_add": _tflite_sum(
         "TFLite's ADD and SUB with each step by single.",
-        _single_fixed, "single_add"),
+        fixed.single, "single_add"),
     "fixed15": _weighted(
         "(a * m1 + b * m2 + half) >> shift in 32 bits, shift 15 unless a ratio of scales is "
         "above 128 (our own: as fast as float on XLA, and exact).",

@@ -129,6 +129,19 @@ def sum_apply(rescale: Rescale, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return run(a, b, **rescale.fields()).astype(np.int32)
 
 
+def factors(rescale: Rescale) -> np.ndarray:
+    """The real factor of the accumulators, f64; that of both operands for a sum's contract."""
+    return contract(rescale.rounding).factors(**rescale.fields())
+
+
+def held(rescale: Rescale, *operands: np.ndarray):
+    """The integers on the way that can outgrow their bits: what, values before the cut, bits.
+
+    operands: as of `apply` or `sum_apply`. All are monotone in every operand.
+    """
+    return contract(rescale.rounding, len(operands)).held(*operands, **rescale.fields())
+
+
 def saturate(values: np.ndarray, zero: int, lo: int, hi: int) -> np.ndarray:
     """Values moved to a zero point and clamped to [lo, hi]; clamped first, so nothing overflows."""
     low, high = int(lo) - int(zero), int(hi) - int(zero)

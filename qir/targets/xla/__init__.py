@@ -15,6 +15,11 @@ TARGET = Target(
     roundings={"": "f32_half_even", "int8.add": "fixed15", "int8.sub": "fixed15"},
     rules="qir.targets.xla.rules:rules",
     compiler="qir.targets.xla.compile:compile_func",
+    limits={
+        "accumulator_bits": 32,
+        "multiplier_bits": {"": 32, "float64_half_away": 54},
+        "shift_range": {"": (-31, 31)},
+    },
 )
 
 

@@ -10,11 +10,12 @@ from .networks import draw_network
 from .nodes import Leaves, draw_node
 from .patterns import Steering, draw_match
 from .soundness import Tally, Verdict, judge, tally
+from .spans import check_span, outside
 from .steering import rules_everywhere, steering_of
 from .values import draw_inputs
 
 __all__ = [
     "Leaves", "Mood", "Rejected", "Steering", "Tally", "Verdict", "check_network", "check_op",
-    "check_pipeline", "draw_inputs", "draw_match", "draw_mood", "draw_network", "draw_node",
-    "judge", "rules_everywhere", "steering_of", "tally",
+    "check_pipeline", "check_span", "draw_inputs", "draw_match", "draw_mood", "draw_network",
+    "draw_node", "judge", "outside", "rules_everywhere", "steering_of", "tally",
 ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from functools import partial
 
 import click
 import numpy as np
@@ -11,6 +12,7 @@ from ...ir import OPS
 from .checks import check_network, check_op
 from .draft import Rejected
 from .soundness import tally
+from .spans import check_span
 from .steering import rules_everywhere
 
 FIRST, SHOWN = 0, 2
@@ -19,17 +21,19 @@ FIRST, SHOWN = 0, 2
 @click.command()
 @click.option("--seeds", default=200, help="Draws for each rule.")
 @click.option("--ops", default=0, help="Draws for each op, numpy against the target.")
+@click.option("--spans", default=0, help="Draws for each op, its numpy meaning against its ranges.")
 @click.option("--networks", default=0, help="Networks through ptq_int8, numpy against the target.")
 @click.option("--start", default=FIRST, help="The first seed.")
 @click.option("--match", default="", help="Only rules and ops whose name matches this expression.")
 @click.option("--target", default="xla", help="What ops and networks are compiled for.")
 @click.option("--show", default=SHOWN, help="How many wrong draws of each are shown.")
-def main(seeds, ops, networks, start, match, target, show):
-    """Fuzz every rewrite rule from its own pattern, every op against a target, random networks."""
+def main(seeds, ops, spans, networks, start, match, target, show):
+    """Fuzz every rewrite rule from its own pattern, every op, random networks."""
     registry.load_dialects()
     registry.targets()
     wrong = _rules(range(start, start + seeds), match, show)
-    wrong += _ops(range(start, start + ops), match, target, show)
+    wrong += _ops(range(start, start + ops), match, partial(check_op, target=target), show)
+    wrong += _ops(range(start, start + spans), match, check_span, show)
     wrong += _networks(range(start, start + networks), target, show)
     sys.exit(1 if wrong else 0)
 
@@ -49,7 +53,7 @@ def _rules(seeds, match: str, show: int) -> int:
     return wrong
 
 
-def _ops(seeds, match: str, target: str, show: int) -> int:
+def _ops(seeds, match: str, check, show: int) -> int:
     wrong = 0
     for kind in sorted(OPS) if seeds else ():
         if not re.search(match, kind):
@@ -57,7 +61,7 @@ def _ops(seeds, match: str, target: str, show: int) -> int:
         found = {}
         for seed in seeds:
             try:
-                complaint = check_op(kind, seed, target)
+                complaint = check(kind, seed)
             except Rejected:
                 continue
             found |= {} if complaint is None else {seed: complaint}
