@@ -320,6 +320,24 @@ def test_constants_in_short():
             value(written, type)
 
 
+@pytest.mark.parametrize("space", [" ", " // left to the grammar\n"])
+def test_none_is_a_value_wherever_it_stands(space):
+    text = "func @f(%x: f32[2]) {{ %0 = toy.everything(%x,{}{}) return %0 }}"
+    given = read_module(text.format(space, "maybe=none")).main.results[0]
+    assert given.attributes["maybe"] is None
+    with pytest.raises(QirError, match="expected an integer, found None"):
+        read_module(text.format(space, "ints=[none, 1]"))
+    with pytest.raises(QirError, match="expected a value such as %x, found None"):
+        read_module(text.format(space, "none"))
+
+
+def test_lines_are_those_of_places_where_ops_share_one():
+    text = ("\nfunc @f(%x: f32[2],\n\n  %y: f32[2]) {\n %0 = toy.add(%x, %y) %1 = toy.add(%0,\n %0)"
+            "\n\n  %2 = toy.add(%1, %1)\n return %2 }")  # fmt: skip
+    func = read_module(text, "f.qir", first_line=7, lines=True).main
+    assert [place_of(op) for op in func.ops] == [f"f.qir:{n}" for n in (8, 10, 11, 11, 14)]
+
+
 def test_an_element_type_is_an_attribute():
     element = Element(dtype("i8"), Grid(0.5, 3))
     x = parameter("x", tensor("f32", (2,)))

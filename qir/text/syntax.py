@@ -231,10 +231,11 @@ class _Records(Transformer):
 
     def word(self, children):
         text = str(children[0])
-        return WORDS[text] if text in WORDS else children[0]
+        return children[0] if text == "none" else WORDS.get(text, children[0])
 
     def list(self, children):
-        return [c for c in children if not (c is None or _is(c, "COMMA"))]
+        """What was given; None is a place left empty, the word none a value."""
+        return [_value(c) for c in children if not (c is None or _is(c, "COMMA"))]
 
     number_list = list
 
@@ -266,12 +267,12 @@ class _Records(Transformer):
         return tuple(children)
 
     def keyword(self, children):
-        return ("=", children[0], children[1])
+        return ("=", children[0], _value(children[1]))
 
     setting = keyword
 
     def arguments(self, children):
-        return [c for c in children if c is not None and not _is(c, "COMMA")]
+        return self.list(children)
 
     settings = arguments
 
@@ -333,6 +334,10 @@ def _plain_type(token: Token) -> TypeText:
     name, _, inside = token[:-1].partition("[")
     shape = tuple(map(int, inside.split(","))) if inside else ()
     return TypeText(name, None, shape, token.start_pos)
+
+
+def _value(child):
+    return None if _is(child, "WORD") and child == "none" else child
 
 
 def _is(child, token_type: str) -> bool:
