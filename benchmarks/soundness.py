@@ -1,142 +1,263 @@
-"""A hundred thousand random graphs: rules, ops and whole networks, looked at for any difference.
+"""Random graphs by the hundred thousand: every rule, op and pipeline against what it must keep.
 
-Rules are applied to graphs drawn from their own patterns, nodes are drawn of every op, networks go
-through every pipeline there is. A part of the nodes and networks is compiled for XLA as well. Each
-graph follows from its kind, its name and its seed; what was done is kept in build/soundness.json,
-so that a run that was stopped goes on, and every finding names its seed.
+Parts, each over its own seeds: `rules` (graphs from every rule's pattern, the meaning before and
+after; those on which the rule fired count), `ops` (nodes of every op on numpy), `networks` (seeded
+networks through every pipeline with random parameters, each step checked), `hypothesis` (networks
+that hypothesis draws, and shrinks where they fail), `xla_ops` and `xla_networks` (the same compiled
+by XLA under default flags and compared with numpy bit for bit). A chunk of seeds is the unit: what
+is done is kept in build/soundness.json after each, and an interrupted run goes on from there.
 """
 
 import json
+import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 
 import click
 import numpy as np
 
 from qir import registry
 from qir.ir import OPS
-from qir.testing.sampling import Rejected, check_network, check_op, judge, rules_everywhere
+from qir.testing.sampling import (
+    Rejected,
+    check_op,
+    check_pipeline,
+    draw_call,
+    draw_network,
+    draw_normal,
+    judge,
+    rules_everywhere,
+)
 from qir.text import write_atomically
 
 from .measure import columns, markdown, write_results
 
-STATE = Path(__file__).resolve().parents[1] / "build" / "soundness.json"
-SHARES = {"rules": 0.5, "ops": 0.24, "networks": 0.2, "ops on xla": 0.04, "networks on xla": 0.02}
-"""What part of the graphs is of each kind."""
-EVERY = 200
-"""After how many graphs the state is written."""
+STATE = Path(__file__).resolve().parent.parent / "build" / "soundness.json"
+SHARES = {"rules": 0.4, "ops": 0.25, "networks": 0.25, "hypothesis": 0.1}
+"""The parts that make up the graphs asked for; XLA's are compiled besides."""
+TRACED = (0.0, 0.0, 0.5, 1.0)
+"""The part of a network's layers spelled in primitives, by its seed."""
+MEANT = {
+    "rules": "a rule fired on a graph of its pattern; meaning, types, locations, text and back",
+    "ops": "a node of an op: its type, its numpy meaning, text and back",
+    "networks": "a seeded network through a pipeline: each step, batch 1, text and back",
+    "hypothesis": "a network drawn by hypothesis through a pipeline: the same",
+    "xla_ops": "a node compiled by XLA: numpy's values",
+    "xla_networks": "a network through a pipeline, compiled by XLA: numpy's bits",
+}
 
-Check = Callable[[int], tuple[str, str | None]]
-"""From a seed to an outcome and what is wrong, if anything."""
+
+@dataclass
+class Part:
+    """What has been done of a part: seeds, graphs, seconds, and what was found, by seed."""
+
+    chunks: int = 0
+    graphs: int = 0
+    seconds: float = 0.0
+    outcomes: Counter = field(default_factory=Counter)
+    found: dict[str, str] = field(default_factory=dict)
 
 
 @click.command(help=__doc__)
-@click.option("--graphs", default=100_000, show_default=True, help="How many, of all kinds.")
-@click.option("--first-seed", default=1_000_000, show_default=True)
-@click.option("--minutes", default=1e9, help="Stop after so long; the next run goes on.")
-@click.option("--fresh", is_flag=True, help="Forget what an earlier run has done.")
-def main(graphs, first_seed, minutes, fresh) -> None:
+@click.option("--graphs", default=100_000, show_default=True, help="Graphs in all, on numpy.")
+@click.option("--xla-ops", default=5_000, show_default=True, help="Nodes compiled by XLA.")
+@click.option("--xla-networks", default=5_000, show_default=True, help="Networks compiled by XLA.")
+@click.option("--again", multiple=True, type=click.Choice(list(MEANT)), help="Start a part anew.")
+@click.option("--only", multiple=True, type=click.Choice(list(MEANT)), help="Run these parts.")
+@click.option("--chunk", type=int, help="Run this chunk of the one part named, keep nothing.")
+@click.option("--state", default=STATE, type=Path, help="Where what is done is kept.")
+@click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
+def main(graphs, xla_ops, xla_networks, again, only, chunk, state, write) -> None:
+    warnings.simplefilter("ignore")
     registry.load_dialects()
     registry.targets()
-    state = {"first_seed": first_seed, "done": {}, "outcomes": {}, "found": {}}
-    if STATE.is_file() and not fresh:
-        state = json.loads(STATE.read_text())
-    end = monotonic() + 60 * minutes
-    for number, (kind, name, seed, check) in enumerate(_todo(graphs, state), 1):
-        _look(kind, name, seed, check, state)
-        if number % EVERY == 0:
-            _save(state)
-        if monotonic() > end:
-            break
-    _save(state)
-    rows, found = _tables(state)
+    if chunk is not None:
+        (name,) = only
+        for seed, what in run_chunk(name, chunk).found.items():
+            click.echo(f"{name} {seed}: {what}")
+        return
+    parts = loaded(state)
+    parts |= {name: Part() for name in again}
+    wanted = {name: round(share * graphs) for name, share in SHARES.items()}
+    wanted |= {"xla_ops": xla_ops, "xla_networks": xla_networks}
+    for name in only or MEANT:
+        part = parts.setdefault(name, Part())
+        while part.graphs < wanted[name]:
+            advance(name, part)
+            keep(state, parts)
+            click.echo(f"{name}: {part.graphs:,} graphs, {part.graphs / part.seconds:.1f} a "
+                       f"second, {len(part.found)} findings")  # fmt: skip
+    rows = table(parts)
     click.echo(columns(rows))
-    click.echo("\n".join(found))
-    click.echo(f"written to {write_results('soundness', 'Random graphs', _parts(state))}")
+    for name, part in parts.items():
+        for seed, what in part.found.items():
+            click.echo(f"{name} {seed}: {what}\n")
+    if write:
+        click.echo(f"written to {write_results('soundness', 'Rule soundness', report(parts))}")
 
 
-def _checks() -> Iterator[tuple[str, str, Check]]:
-    """Every check: its kind, what it looks at, and the check itself."""
+def loaded(state: Path) -> dict[str, Part]:
+    """The parts as they were left."""
+    if not state.is_file():
+        return {}
+    found = json.loads(state.read_text())
+    return {n: Part(**{**p, "outcomes": Counter(p["outcomes"])}) for n, p in found.items()}
+
+
+def keep(state: Path, parts: dict[str, Part]) -> None:
+    """Write down what is done."""
+    state.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(state, json.dumps({n: vars(p) for n, p in parts.items()}, indent=1))
+
+
+def advance(name: str, part: Part) -> None:
+    """Run the next chunk of a part."""
+    started = time.perf_counter()
+    done = run_chunk(name, part.chunks)
+    part.chunks += 1
+    part.graphs += done.graphs
+    part.seconds += time.perf_counter() - started
+    part.outcomes.update(done.outcomes)
+    part.found |= done.found
+
+
+def run_chunk(name: str, chunk: int) -> Part:
+    """One chunk of a part by itself."""
+    return _CHUNKS[name](chunk)
+
+
+def _rules(chunk: int, size: int = 10) -> Part:
+    """So many draws for every rule."""
+    done = Part()
     for name, rule in rules_everywhere().items():
-        yield "rules", name, partial(_judged, rule)
+        for seed in range(chunk * size, (chunk + 1) * size):
+            verdict = judge(rule, seed)
+            done.outcomes[verdict.outcome] += 1
+            done.outcomes[f"fired {name}"] += verdict.outcome == "fired"
+            if verdict.outcome == "wrong":
+                done.found[f"{name} {seed}"] = verdict.what
+    done.graphs = done.outcomes["fired"]
+    return done
+
+
+def _ops(chunk: int, target: str | None = None) -> Part:
+    """A draw for every op."""
+    done = Part()
     for kind in sorted(OPS):
-        yield "ops", kind, partial(_checked_op, kind, None)
-        yield "ops on xla", kind, partial(_checked_op, kind, "xla")
-    for pipeline in registry.pipelines():
-        yield "networks", pipeline, partial(_checked_network, pipeline, None)
-        yield "networks on xla", pipeline, partial(_checked_network, pipeline, "xla")
+        try:
+            complaint = check_op(kind, chunk, target)
+        except Rejected:
+            done.outcomes["rejected"] += 1
+            continue
+        done.graphs += 1
+        if complaint is not None:
+            done.found[f"{kind} {chunk}"] = complaint
+    return done
 
 
-def _todo(graphs: int, state: dict) -> Iterator[tuple[str, str, int, Check]]:
-    """What is not done yet, all kinds and names in turn, so that a run that stops saw them all."""
-    checks = list(_checks())
-    names = Counter(kind for kind, _, _ in checks)
-    wanted = {kind: -(-int(graphs * SHARES[kind]) // n) for kind, n in names.items()}
-    for turn in range(max(wanted.values())):
-        for kind, name, check in checks:
-            share = -(-wanted[kind] * (turn + 1) // max(wanted.values()))
-            while state["done"].get(f"{kind}: {name}", 0) < share:
-                done = state["done"].get(f"{kind}: {name}", 0)
-                yield kind, name, state["first_seed"] + done, check
+def _networks(chunk: int, size: int = 100, target: str | None = None) -> Part:
+    """So many networks, each through a pipeline in turn with parameters drawn."""
+    done, names = Part(), list(registry.pipelines())
+    for seed in range(chunk * size, (chunk + 1) * size):
+        rng = np.random.default_rng([11, seed])
+        func = draw_network(rng, traced=TRACED[seed % len(TRACED)])
+        samples = [draw_normal(rng, func) for _ in range(4)]
+        call = draw_call(rng, names[seed % len(names)])
+        try:
+            passage = check_pipeline(func, call, samples, target)
+        except Exception as error:  # any failure is a finding; go on with the next
+            done.found[str(seed)] = f"{call}: {type(error).__name__}: {error}\n{func}"
+            continue
+        done.graphs += 1
+        done.outcomes[names[seed % len(names)]] += 1
+        done.outcomes.update(f"{5 * int(loss.decibels // 5)} dB" for loss in passage.losses)
+        if passage.complaint is not None:
+            done.found[str(seed)] = passage.complaint
+    return done
 
 
-def _look(kind: str, name: str, seed: int, check: Check, state: dict) -> None:
+def _hypothesis(chunk: int, size: int = 100) -> Part:
+    """So many networks by hypothesis under one seed, a failing one shrunk."""
+    from hypothesis import HealthCheck, given, seed, settings
+    from hypothesis import strategies as st
+
+    from qir.testing.sampling.strategies import calls_of, networks, samples_of
+
+    done, names = Part(), list(registry.pipelines())
+
+    @seed(chunk)
+    @settings(max_examples=size, deadline=None, database=None, print_blob=False,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(st.data(), st.sampled_from(names))
+    def keeps(data, name):
+        func = data.draw(networks())
+        call, samples = data.draw(calls_of(name)), data.draw(samples_of(func))
+        complaint = check_pipeline(func, call, samples).complaint
+        done.graphs += 1
+        assert complaint is None, complaint
+
     try:
-        outcome, complaint = check(seed)
-    except Exception as error:  # any failure is a finding; the campaign goes on
-        outcome, complaint = "wrong", f"{type(error).__name__}: {error}"
-    key = f"{kind}: {name}"
-    state["done"][key] = state["done"].get(key, 0) + 1
-    counts = state["outcomes"].setdefault(kind, {})
-    counts[outcome] = counts.get(outcome, 0) + 1
-    if complaint is not None:
-        state["found"][f"{key}, seed {seed}"] = complaint
-        click.echo(f"{key}, seed {seed}: {complaint}\n")
+        keeps()
+    except Exception as error:  # a complaint, or whatever a pass raised
+        done.found[str(chunk)] = f"{type(error).__name__}: {error}"
+    return done
 
 
-def _judged(rule, seed: int) -> tuple[str, str | None]:
-    verdict = judge(rule, seed)
-    return verdict.outcome, verdict.what if verdict.outcome == "wrong" else None
+def _xla_networks(chunk: int) -> Part:
+    return _forgetting(_networks, chunk + 10_000, size=20)
 
 
-def _checked_op(kind: str, target: str | None, seed: int) -> tuple[str, str | None]:
+def _xla_ops(chunk: int) -> Part:
+    return _forgetting(_ops, chunk + 10_000)
+
+
+def _forgetting(run, chunk: int, **options) -> Part:
+    """A chunk on XLA, its programs let go afterwards."""
+    import jax
+
     try:
-        complaint = check_op(kind, seed, target)
-    except Rejected:
-        return "rejected", None
-    return ("same" if complaint is None else "wrong"), complaint
+        return run(chunk, target="xla", **options)
+    finally:
+        jax.clear_caches()
 
 
-def _checked_network(pipeline: str, target: str | None, seed: int) -> tuple[str, str | None]:
-    complaint, _ = check_network(seed, pipeline, target)
-    return ("same" if complaint is None else "wrong"), complaint
+_CHUNKS = {
+    "rules": _rules, "ops": _ops, "networks": _networks, "hypothesis": _hypothesis,
+    "xla_ops": _xla_ops, "xla_networks": _xla_networks,
+}  # fmt: skip
 
 
-def _save(state: dict) -> None:
-    STATE.parent.mkdir(exist_ok=True)
-    write_atomically(STATE, json.dumps(state, indent=1))
+def table(parts: dict[str, Part]) -> list[tuple]:
+    """A row for each part."""
+    rows = [("part", "graphs", "findings", "chunks of seeds", "graphs a second")]
+    rows += [
+        (name, f"{p.graphs:,}", len(p.found), f"0 to {p.chunks - 1}",
+         f"{p.graphs / p.seconds:.1f}" if p.seconds else "")
+        for name, p in parts.items()
+    ]  # fmt: skip
+    ours = [p for name, p in parts.items() if name in SHARES]
+    return [*rows, ("on numpy in all", f"{sum(p.graphs for p in ours):,}",
+                    sum(len(p.found) for p in ours), "", "")]  # fmt: skip
 
 
-def _tables(state: dict) -> tuple[list, list[str]]:
-    outcomes = ("same", "fired", "declined", "unmatched", "rejected", "wrong")
-    rows = [("graphs", "in all", *outcomes)]
-    counted = {kind: Counter(counts) for kind, counts in state["outcomes"].items()}
-    for kind, counts in [*counted.items(), ("in all", sum(counted.values(), Counter()))]:
-        rows.append((kind, f"{counts.total():,}", *(f"{counts[o]:,}" for o in outcomes)))
-    return rows, [f"- {key}: {what.splitlines()[0]}" for key, what in state["found"].items()]
-
-
-def _parts(state: dict) -> list[str]:
-    rows, found = _tables(state)
-    done = np.array(list(state["done"].values()))
-    said = ("A rule `fired` and kept types and meaning, `declined` with a reason, or did not "
-            "match; a draw that cannot be typed is `rejected`; `same` is an op or a network "
-            f"without any difference. Seeds count from {state['first_seed']:,} for each name, "
-            f"{done.min():,} to {done.max():,} of them.")  # fmt: skip
-    return [said, markdown(rows), "Found:", "\n".join(found) or "Nothing."]
+def report(parts: dict[str, Part]) -> list[str]:
+    """The parts of the results file."""
+    said = ["`python -m benchmarks.soundness`; a chunk of seeds is run again by `--only PART "
+            "--chunk N`.", markdown(table(parts))]  # fmt: skip
+    said.append("\n".join(f"- {name}: {what}." for name, what in MEANT.items()))
+    if "rules" in parts and parts["rules"].outcomes:
+        fired = {n: c for n, c in parts["rules"].outcomes.items() if n.startswith("fired ")}
+        least = min(fired, key=fired.get)
+        said.append(f"{len(fired)} rules; the one that fired least, `{least[6:]}`, fired "
+                    f"{fired[least]:,} times.")  # fmt: skip
+    for name in ("networks", "xla_networks"):
+        if name in parts:
+            counts = {n: c for n, c in parts[name].outcomes.items() if n in registry.pipelines()}
+            said.append(f"{name} by pipeline: "
+                        + ", ".join(f"{n} {c:,}" for n, c in counts.items()) + ".")  # fmt: skip
+    return said
 
 
 if __name__ == "__main__":

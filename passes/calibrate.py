@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from qir import journal, observers, segments
+from qir.attributes import ReadFile, WrittenFile
 from qir.decisions import RangeFound
 from qir.errors import QirError, QirWarning, suggestion
 from qir.evaluate import each_value, evaluate
@@ -34,8 +35,8 @@ def calibrate(
     *,
     method: Method | None = None,
     keep: float | None = None,
-    stats: str | None = None,
-    save_stats: str | None = None,
+    stats: ReadFile | None = None,
+    save_stats: WrittenFile | None = None,
     samples: Samples,
     run: Run = evaluate,
 ) -> Func:
@@ -90,7 +91,9 @@ def _observed(func: Func) -> dict[str, Op]:
 
 
 def _range(op: Op, stats: Statistics, method: str, options: dict) -> tuple[float, float]:
-    """The solved range of an observer, both ends f32."""
+    """The solved range of an observer, both ends f32; of a value without elements any will do."""
+    if not op.type.size:
+        return 0.0, 0.0
     name = op.attributes["name"]
     try:
         lo, hi = observers.solve(stats, method, **options)

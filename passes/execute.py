@@ -10,14 +10,16 @@ from qir.arrays import (
     result_labels,
     write_arrays,
 )
+from qir.attributes import ReadFile, WrittenFile
 from qir.evaluate import checked_inputs
 from qir.graph_pass import Compile, Emit, graph_pass
 from qir.ir import Func
 
 
 @graph_pass("any -> any")
-def execute(func: Func, *, target: str = "xla", inputs: str | None = None,
-            outputs: str | None = None, compile: Compile, emit: Emit) -> Func:  # fmt: skip
+def execute(func: Func, *, target: str = "xla", inputs: ReadFile | None = None,
+            outputs: WrittenFile | None = None, compile: Compile,
+            emit: Emit) -> Func:  # fmt: skip
     """Compile the graph for `target` and run it once.
 
     inputs: an `.npz` file with an array for each input, by name; random ones where left out.

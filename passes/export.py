@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from qir.attributes import WrittenFile
 from qir.graph_pass import graph_pass
 from qir.interchange import format_named, save
 from qir.ir import Func, Module
 
 
 @graph_pass("any -> any")
-def export(func: Func, *, path: str) -> Func:
+def export(func: Func, *, path: WrittenFile) -> Func:
     """Write the graph to `path`, in the format that its suffix names.
 
     `.qir`, `.mlir`, `.stablehlo`, `.dot`, `.svg` and so on, as `qir translate --help` lists them. A

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from qir.attributes import WrittenFile
 from qir.graph_pass import Emit, graph_pass
 from qir.ir import Func
 from qir.report import report_text
@@ -10,7 +11,7 @@ from qir.types import TupleType
 
 
 @graph_pass("any -> any")
-def report(func: Func, *, path: str | None = None, emit: Emit) -> Func:
+def report(func: Func, *, path: WrittenFile | None = None, emit: Emit) -> Func:
     """Report ops, element types and sizes of weights, to the screen or to the text file `path`."""
     text = "\n".join((report_text(func), "values by storage:", *_storages(func)))
     if path is None:

@@ -27,6 +27,11 @@ Padding = NewType("Padding", object)
 Words = NewType("Words", tuple)
 """A list of names."""
 
+ReadFile = NewType("File", str)
+"""The path of a file that a pass reads."""
+WrittenFile = NewType("File", str)
+"""The path of a file that a pass writes."""
+
 
 @dataclass(frozen=True)
 class Call:
@@ -73,16 +78,19 @@ def _fail(expected: str, value):
     raise Declined(f"expected {expected}, found {value!r}")
 
 
+_MOST = 2**63 - 1
+
+
 def _integer(value) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         _fail("an integer", value)
-    return int(value)
+    return int(value) if -_MOST <= value <= _MOST else _fail("an integer of 64 bits", value)
 
 
 def _number(value) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
         _fail("a number", value)
-    if math.isnan(value):
+    if isinstance(value, int) and abs(value) > _MOST or math.isnan(value):
         _fail("a number", value)
     return float(value)
 
@@ -145,6 +153,8 @@ _READERS = {
     float: _number,
     bool: _truth,
     str: _word,
+    ReadFile: _word,
+    WrittenFile: _word,
     Pair: _pair,
     Ints: lambda v: _sequence(v, _integer, "integers"),
     Floats: lambda v: _sequence(v, _number, "numbers"),

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .attributes import coerce, is_kind
-from .errors import Declined, QirError, suggestion
+from .errors import Declined, QirError, require, suggestion
 from .ir import OPS, Op, const, item, place_of
 from .pattern import Pattern, node
 from .plugins import with_left_out
 from .roles import Roles, RoleTable, keeps_float
-from .types import DTYPES, DType, TupleType, Type
+from .types import DTYPES, LARGEST, DType, TupleType, Type
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,6 +88,7 @@ class OpDefinition:
             self._check_count(len(operands))
             full = self._complete(attributes)
             type = self.typing(*(o.type for o in operands), **full)
+            _check_size(type)
         except Declined as declined:
             at = location[0] if location else next(filter(None, map(place_of, operands)), None)
             raise QirError(f"{self.name}: {declined}", at=at) from None
@@ -123,6 +124,12 @@ class OpDefinition:
 
     def __reduce__(self):
         return _definition, (self.name,)
+
+
+def _check_size(type: Type | TupleType) -> None:
+    for each in type.items if isinstance(type, TupleType) else (type,):
+        large = max(each.size, *each.shape, 0) > LARGEST
+        require(not large, f"a result of {each} has more than {LARGEST:,} elements")
 
 
 def _definition(name: str) -> OpDefinition:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from .errors import QirError
 from .ir import Func, Module
 from .pipeline import Block, Done, Listener, Step, Steps, check_start, run_steps
+from .progress import begun
 from .rewrite import limited
 
 
@@ -27,6 +28,7 @@ def run_part(steps: Steps, module: Module, part: Part,
 
     What a pass promises is not checked after firings that were cut short.
     """
+    resources = begun(steps, module, resources)
     for func in module.funcs:
         check_start(func, steps)
     funcs = (_run(steps, func, part, resources, listen) for func in module.funcs)

@@ -13,9 +13,10 @@ from .garbage import paused
 from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
 from .plugins import with_left_out
+from .progress import begun, progress_now
 from .rewrite import restricted
 from .text.read import read_value
-from .text.syntax import CallText, PipelineText, Ref, Source, parse_pipelines
+from .text.syntax import CallText, PipelineText, Ref, Source, depth_checked, parse_pipelines
 
 ROUNDS = 20
 
@@ -47,7 +48,7 @@ class Block:
         from .text.write import option_text
 
         inside = [str(step) for step in self.steps]
-        inside += [f"match={option_text(self.match)}"] if self.match is not None else []
+        inside += [] if self.match is None else [f"match={option_text(self.match)}"]
         return f"{self.name}({', '.join(inside)})"
 
 
@@ -62,21 +63,25 @@ def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object
     single step that names one. resources: the names at hand, None to leave them unchecked. form:
     the form of the graph to come, None to take what the first step wants.
     """
-    source = Source(text, file)
+    with depth_checked(file):
+        steps = _composed(Source(text, file), dict(parameters or {}))
+        check_arrows(steps, form)
+        if resources is not None:
+            check_resources(steps, resources)
+        return steps
+
+
+def _composed(source: Source, given: dict[str, object]) -> Steps:
     found = parse_pipelines(source)
     if len(found) != 1:
-        raise QirError(f"expected one pipeline, found {len(found)}", at=file)
-    record, given = found[0], dict(parameters or {})
+        raise QirError(f"expected one pipeline, found {len(found)}", at=source.file)
+    record = found[0]
     if record.name is None and len(record.steps) == 1 and given:
         only = record.steps[0]
         if only.name in registry.pipelines():
             record, source = registry.pipelines()[only.name]
             given = {**{k: read_value(v, source) for k, v in only.kwargs.items()}, **given}
-    steps = _Composer(source, _settings(record, given, source)).steps(record.steps)
-    check_arrows(steps, form)
-    if resources is not None:
-        check_resources(steps, resources)
-    return steps
+    return _Composer(source, _settings(record, given, source)).steps(record.steps)
 
 
 def _settings(record: PipelineText, given: Mapping[str, object], source: Source, at=None) -> dict:
@@ -274,15 +279,21 @@ Listener = Callable[[Done], None]
 def run_steps(steps: Steps, func: Func, resources: Mapping[str, object] | None = None,
               listen: Listener | None = None, verify: bool = True) -> Func:  # fmt: skip
     """Run the steps on one function; each pass's promise is checked after it, `listen` is told."""
+    progress = progress_now()
     for number, step in enumerate(steps):
         row = title(step), "step", (number, title(step))
+        if progress is not None:
+            progress.trail.append((number, func))
         func = _run_one(step, func, resources or {}, listen, verify, row)
+        if progress is not None:
+            progress.trail.pop()
     return func
 
 
 def run_module(steps: Steps, module: Module, resources: Mapping[str, object] | None = None,
                listen: Listener | None = None, verify: bool = True) -> Module:  # fmt: skip
     """Run the steps on every function of a module, all in the form that the first step takes."""
+    resources = begun(steps, module, resources)
     for func in module.funcs:
         check_start(func, steps)
     return Module(tuple(run_steps(steps, f, resources, listen, verify) for f in module.funcs))

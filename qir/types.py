@@ -11,6 +11,9 @@ import numpy as np
 
 from .errors import QirError, suggestion
 
+LARGEST = 2**40
+"""Elements of the largest tensor: more than any memory holds, few enough to count in 64 bits."""
+
 
 @dataclass(frozen=True)
 class DType:

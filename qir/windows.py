@@ -19,6 +19,11 @@ def output_size(size: int, kernel: int, stride: int, pad: tuple[int, int], dilat
     return max(0, (size + sum(pad) - (kernel - 1) * dilation - 1) // stride + 1)
 
 
+def dilated_size(size: int, dilation: int) -> int:
+    """The extent of `size` elements with dilation - 1 others between them; of none it is none."""
+    return max(0, (size - 1) * dilation + 1)
+
+
 def explicit_padding(padding, size, kernel, strides, dilation) -> Pads:
     """`same`, `valid` or explicit padding as ((top, bottom), (left, right)).
 
@@ -69,8 +74,8 @@ def windows(x, window, strides, pads, pad_value=0, dilation=None) -> np.ndarray:
         (x.shape[0], *out, *window, x.shape[-1]),
         (
             x.strides[0],
-            *(step * s for step, s in zip(steps, strides, strict=True)),
-            *(step * d for step, d in zip(steps, dilation, strict=True)),
+            *(step * s if n > 1 else 0 for step, s, n in zip(steps, strides, out, strict=True)),
+            *(step * d if k > 1 else 0 for step, d, k in zip(steps, dilation, window, strict=True)),
             x.strides[-1],
         ),
         writeable=False,
@@ -148,7 +153,7 @@ def dilated(x: np.ndarray, dilation, value=0) -> np.ndarray:
     """`x[N,H,W,C]` with dilation - 1 rows and columns of `value` between its own."""
     if all(d == 1 for d in dilation):
         return x
-    inner = tuple(max(0, (n - 1) * d + 1) for n, d in zip(x.shape[1:-1], dilation, strict=True))
+    inner = tuple(map(dilated_size, x.shape[1:-1], dilation))
     y = np.full((x.shape[0], *inner, x.shape[-1]), value, x.dtype)
     y[(slice(None), *(slice(None, None, d) for d in dilation))] = x
     return y

@@ -69,7 +69,7 @@ def test_opt_shows_graphs_and_seconds_on_stderr(call):
     names = [row[2] for row in rows if row[2].strip() not in quick]
     assert names == [
         "  parse", "  cse", "    ops merged: 0", "  canonicalize", "    constants folded: 0",
-        "    sweeps: 3", "    done_and_undone: fired 1", "    23 rules without a match", "  total",
+        "    sweeps: 2", "    done_and_undone: fired 1", "    23 rules without a match", "  total",
     ]  # fmt: skip
 
 
@@ -140,7 +140,7 @@ def test_passes_show_arrow_options_and_first_line(call):
     assert code == 0
     assert ("propagate_types(weights: per_channel|per_tensor = per_channel)  [calibrated -> qdq]\n"
             "    ") in out  # fmt: skip
-    assert "export(path: str)  [any -> any]\n    Write the graph to `path`" in out
+    assert "export(path: file)  [any -> any]\n    Write the graph to `path`" in out
 
 
 def test_pipelines_and_targets_are_listed(call):

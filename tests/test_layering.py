@@ -28,9 +28,9 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "ranges", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "segments", "arrays", "observers", "samples", "mincut", "labelling"),
-    *("decisions", "forms", "graph_pass", "target", "project", "registry", "pipeline", "origin"),
-    *("partial", "drift", "noise", "excerpt", "bisection", "report", "explain", "api"),
-    *("difference", "interchange", "pictures"),
+    *("decisions", "forms", "graph_pass", "target", "project", "registry", "progress"),
+    *("pipeline", "origin", "partial", "drift", "noise", "excerpt", "bisection", "report"),
+    *("explain", "api", "reproducer", "reduction", "difference", "interchange", "pictures"),
     *("cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""

@@ -94,6 +94,19 @@ def test_a_chart_of_a_difference_shows_what_became_of_boxes_and_arrows():
     assert changes == {"": 2, "added": 3, "removed": 4}
 
 
+@pytest.mark.parametrize("before, after, changes", [
+    ("add(%x, %y)", "sub(%x, %y)", {"": 3}),
+    ("sub(%x, %y)", "mul(%x, %y)", {"": 3}),
+    ("sub(%x, %y)", "sub(%y, %x)", {"": 1, "added": 2, "removed": 2}),
+    ("sub(%x, %y)", "sub(%x, %x)", {"": 2, "removed": 1}),
+])  # fmt: skip
+def test_arrows_are_the_same_whether_or_not_they_say_which_operand_they_are(before, after, changes):
+    text = "func @main(%x: f32[2], %y: f32[2]) -> (f32[2]) {{\n  %0 = lax.{}\n  return %0\n}}"
+    old, new = (read_module(text.format(op)).main for op in (before, after))
+    chart = chart_of_difference(difference(old, new))
+    assert Counter(arrow.change for arrow in chart.arrows) == changes
+
+
 def test_numbers_that_read_alike_are_still_told_to_differ():
     x = parameter("x", tensor("f32", (2, 2)))
     old, new = (Func("main", (x,), (nn.dense(x, const(np.eye(2) * k, name="w")),)) for k in (1, 2))

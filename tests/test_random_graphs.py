@@ -13,8 +13,7 @@ from qir.passes.fuse_activations import fuse_activations
 from qir import registry
 from qir.evaluate import evaluate
 from qir.ir import OPS
-from qir.testing.sampling import Rejected, check_network, check_op, draw_network
-from qir.testing.sampling.checks import draw_normal
+from qir.testing.sampling import Rejected, check_network, check_op, draw_network, draw_normal
 
 registry.load_dialects()
 KINDS = sorted(OPS)

@@ -18,8 +18,9 @@ from qir.types import DTYPES, Element, per_tensor, tensor
 
 registry.load_dialects()
 registry.targets()
-INTEGER = sorted(kind for kind, op in OPS.items() if op.span or op.moves)
-OTHER = sorted(set(OPS) - set(INTEGER))
+OURS = {kind: op for kind, op in OPS.items() if op.typing.__module__.startswith("qir.")}
+INTEGER = sorted(kind for kind, op in OURS.items() if op.span or op.moves)
+OTHER = sorted(set(OURS) - set(INTEGER))
 
 
 # Every op.

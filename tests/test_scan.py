@@ -190,3 +190,9 @@ def test_random_constants_of_one_form_differ():
     a, b, c, d = (result.value for result in func.results)
     assert (a != b).any() and (c == d).all() and func.results[2] is not func.results[3]
     assert [r.attributes["name"] for r in func.results] == ["a", "b", "c", "d"]
+
+
+def test_a_number_with_too_many_digits_is_refused_by_the_grammar():
+    text = f"func @f(%x: f32[2]) {{ %y = toy.conv(%x, %x, dilation={'1' * 5000}) return %y }}"
+    assert scan_module(Source(text)) is None
+    assert outcome(text) == "<text>: error: a number has more digits than can be read"

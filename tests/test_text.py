@@ -86,20 +86,21 @@ RESCALES = st.one_of(
     st.builds(lambda m, s: Rescale("single", multiplier=np.int32(m), shift=np.int32(s)),
               st.integers(2**30, 2**31 - 1), st.integers(-20, 5)),
 )  # fmt: skip
+WIDE = st.integers(-(2**63) + 1, 2**63 - 1)
 ATTRIBUTES = {
     "integer": st.integers(-(2**40), 2**40),
     "number": st.floats(allow_nan=False),
     "truth": st.booleans(),
     "word": st.text(max_size=8) | NAMES | st.sampled_from(["none", "true", "inf", "narrow", "a.b"]),
-    "pair": st.tuples(st.integers(), st.integers()),
-    "ints": st.lists(st.integers(), max_size=4).map(tuple),
+    "pair": st.tuples(WIDE, WIDE),
+    "ints": st.lists(WIDE, max_size=4).map(tuple),
     "floats": st.lists(st.floats(allow_nan=False), max_size=4).map(tuple),
     "words": st.lists(NAMES | st.text(max_size=4), max_size=3).map(tuple),
     "padding": st.sampled_from(["same", "valid", ((0, 1), (2, 3))]),
     "to": st.none() | ELEMENTS,
     "rescale": st.none() | RESCALES,
     "choice": st.sampled_from(["left", "right"]),
-    "maybe": st.none() | st.integers(),
+    "maybe": st.none() | WIDE,
 }
 LOCATIONS = st.lists(st.text(min_size=1, max_size=12), max_size=2).map(tuple)
 
@@ -317,6 +318,24 @@ def test_constants_in_short():
     for written, type in (("300", "i8[]"), ("1.5", "i8[]"), ("[1, 2]", "i8[3]"), ("abc", "f32[]")):
         with pytest.raises(QirError, match="no constant of"):
             value(written, type)
+
+
+@pytest.mark.parametrize("space", [" ", " // left to the grammar\n"])
+def test_none_is_a_value_wherever_it_stands(space):
+    text = "func @f(%x: f32[2]) {{ %0 = toy.everything(%x,{}{}) return %0 }}"
+    given = read_module(text.format(space, "maybe=none")).main.results[0]
+    assert given.attributes["maybe"] is None
+    with pytest.raises(QirError, match="expected an integer, found None"):
+        read_module(text.format(space, "ints=[none, 1]"))
+    with pytest.raises(QirError, match="expected a value such as %x, found None"):
+        read_module(text.format(space, "none"))
+
+
+def test_lines_are_those_of_places_where_ops_share_one():
+    text = ("\nfunc @f(%x: f32[2],\n\n  %y: f32[2]) {\n %0 = toy.add(%x, %y) %1 = toy.add(%0,\n %0)"
+            "\n\n  %2 = toy.add(%1, %1)\n return %2 }")  # fmt: skip
+    func = read_module(text, "f.qir", first_line=7, lines=True).main
+    assert [place_of(op) for op in func.ops] == [f"f.qir:{n}" for n in (8, 10, 11, 11, 14)]
 
 
 def test_an_element_type_is_an_attribute():

@@ -72,6 +72,15 @@ def test_qir_goes_with_its_weights_and_for_another_batch(call, tmp_path):
     assert code == 0 and "lax.add  %1\\lb = #0 : f32[16]\\lf32[3,16]" in out
 
 
+def test_a_build_is_told_what_was_read(call, tmp_path):
+    words = ("new.qir", "--against", "old.qir", "-o", "x.diff", "--depfile", "x.d")
+    assert call(*words)[0] == 0
+    target, _, read = (tmp_path / "x.d").read_text().partition(": ")
+    assert target == "x.diff" and {"new.qir", "old.qir"} <= set(read.split())
+    assert call("old.qir", "--to", "dot", "--depfile", "x.d") == (
+        1, "", "error: --depfile tells what an output depends on\n  help: name it with -o FILE\n")
+
+
 def test_two_graphs_are_compared(call, tmp_path):
     told = "@main: 2 kept, 0 added, 1 removed, 0 changed\n"
     diff = """\

@@ -8,7 +8,7 @@ from qir.errors import require
 from qir.roles import free, same
 from qir.types import Element, Type
 
-from .dialect import alike, lax, per_axis, plain, wide
+from .dialect import alike, lax, per_axis, plain, positive, wide
 
 
 @lax.op(grid=free())
@@ -28,6 +28,9 @@ def dot_general(
     of a unless given; integers are summed exactly (i32 modulo 2**32).
     """
     plain(a, b)
+    for x, axes in ((a, (*contract_a, *batch_a)), (b, (*contract_b, *batch_b))):
+        require(len(set(axes)) == len(axes) and all(0 <= i < x.rank for i in axes),
+                f"axes {list(axes)} of a rank {x.rank} tensor")  # fmt: skip
     for what, ours, theirs in (("contracted", contract_a, contract_b), ("batch", batch_a, batch_b)):
         require(len(ours) == len(theirs), f"{len(ours)} and {len(theirs)} {what} axes")
         extents = [a.shape[i] for i in ours], [b.shape[i] for i in theirs]
@@ -75,19 +78,22 @@ def conv_general_dilated(
     plain(x, w)
     alike(x, w)
     require(x.dtype.kind != "bool", f"takes numbers, found {x}")
-    require(1 in (groups, batch_groups), f"{groups} groups, and {batch_groups} of the batch")
+    require(1 in (groups, batch_groups) and min(groups, batch_groups) > 0,
+            f"{groups} groups, and {batch_groups} of the batch")  # fmt: skip
     spatial = x.rank - 2
-    for name, values in (
-        ("strides", strides),
-        ("lhs_dilation", lhs_dilation),
-        ("rhs_dilation", rhs_dilation),
-        ("half of padding", padding[::2]),
-    ):
+    lists = {"strides": strides, "lhs_dilation": lhs_dilation, "rhs_dilation": rhs_dilation}
+    for name, values in lists.items():
         require(values is None or len(values) == spatial,
                 f"{name} needs {spatial} integers, found {list(values or ())}")  # fmt: skip
+    require(len(padding) == 2 * spatial,
+            f"padding needs {spatial} lows and as many highs, found {list(padding)}")  # fmt: skip
+    positive(**lists)
+    require(w.rank == x.rank >= 2, f"{w} is no filter for {x}")
+    for name, spec in (("lhs_spec", lhs_spec), ("rhs_spec", rhs_spec), ("out_spec", out_spec)):
+        require(sorted(spec) == list(range(x.rank)),
+                f"{name} names each of {x.rank} axes once, found {list(spec)}")  # fmt: skip
     image = [x.shape[i] for i in lhs_spec]
     outputs, inner, *window = (w.shape[i] for i in rhs_spec)
-    require(len(rhs_spec) == x.rank, f"{w} is no filter for {x}")
     require(
         image[1] == inner * groups,
         f"the input has {image[1]} channels, the filter takes {inner} in {groups} groups",
@@ -97,7 +103,7 @@ def conv_general_dilated(
         f"{outputs} output channels in {groups} groups, {batch_groups} of the batch",
     )
     ones = (1,) * spatial
-    grown = [(n - 1) * d + 1 for n, d in zip(image[2:], lhs_dilation or ones, strict=True)]
+    grown = map(windows.dilated_size, image[2:], lhs_dilation or ones)
     axes = zip(grown, window, strides, _pads(padding), rhs_dilation or ones, strict=True)
     shape = [image[0] // batch_groups, outputs, *(windows.output_size(*axis) for axis in axes)]
     return x.with_shape(shape[out_spec.index(i)] for i in range(x.rank))
@@ -144,10 +150,12 @@ def _reduce_window(name: str, combine, doc: str, extremum: str | None):
             require(x.dtype.kind != "bool", f"takes numbers, found {x}")
         per_axis(x, window=window, strides=strides, base_dilation=base_dilation,
                  window_dilation=window_dilation)  # fmt: skip
+        positive(window=window, strides=strides, base_dilation=base_dilation,
+                 window_dilation=window_dilation)  # fmt: skip
         require(len(padding) == 2 * x.rank, f"'padding' needs {x.rank} lows and as many highs")
         require(x.grid is None or x.grid.per_tensor, f"compares values of one scale, found {x}")
         ones = (1,) * x.rank
-        grown = [(n - 1) * d + 1 for n, d in zip(x.shape, base_dilation or ones, strict=True)]
+        grown = map(windows.dilated_size, x.shape, base_dilation or ones)
         pads = _pads(padding)
         axes = zip(grown, window, strides, pads, window_dilation or ones, strict=True)
         return x.with_shape(windows.output_size(*axis) for axis in axes)

@@ -44,6 +44,13 @@ def per_axis(x: Type, **lists) -> None:
         )
 
 
+def positive(**lists) -> None:
+    """Attributes whose integers are 1 or more; None (the default) is always right."""
+    for name, values in lists.items():
+        require(all(n > 0 for n in values or ()),
+                f"{name} must be positive, found {list(values or ())}")  # fmt: skip
+
+
 def wide(x: np.ndarray) -> np.ndarray:
     """Half-precision floats as f32: they are computed there and rounded once, as XLA does."""
     return x.astype(np.float32) if x.dtype.kind in "fV" and x.dtype.itemsize == 2 else x

@@ -1,5 +1,7 @@
 """Ops that move elements and compute nothing; they work on every storage, quantized ones too."""
 
+import math
+
 import numpy as np
 
 from qir.attributes import Ints
@@ -15,7 +17,7 @@ from .dialect import alike, axis_of, lax, movable, per_axis
 def reshape(x: Type, *, shape: Ints) -> Type:
     """The same elements in row-major order under another shape; one extent may be -1 (inferred)."""
     movable(x)
-    known = int(np.prod([n for n in shape if n != -1], dtype=np.int64))
+    known = math.prod(n for n in shape if n != -1)
     require(shape.count(-1) <= 1 and all(n >= -1 for n in shape),
             f"at most one extent may be -1 and none lower, found {list(shape)}")  # fmt: skip
     inferred = x.size // known if -1 in shape and known else 1

@@ -14,9 +14,11 @@ from .listing import passes, pipelines, targets
 from .messages import diagnostics_option, tell, told_as, wanted_format
 from .models import quantize, run
 from .opt import opt
+from .reduce import reduce
 from .translate import translate
 
-COMMANDS = (opt, quantize, run, bench, explain, bisect, translate, passes, pipelines, targets)
+COMMANDS = (opt, quantize, run, bench, explain, bisect, reduce, translate, passes, pipelines,
+            targets)  # fmt: skip
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 for _command in COMMANDS:
     _command.params.append(diagnostics_option)

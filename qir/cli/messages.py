@@ -22,7 +22,6 @@ import click
 from ..errors import Place, QirError, QirWarning
 
 FORMATS = ("text", "json")
-BUG = "this is a bug in qir; please report it with the lines above"
 _LINE = re.compile(r"(?:.* \()?(?P<file>[^()]+):(?P<line>\d+)\)?")
 
 diagnostics_option = click.Option(
@@ -51,7 +50,7 @@ def tell(error: Exception | Warning, severity: str = "error") -> None:
         at = getattr(error, "at", None)
         text = f"{at}: warning: {error}" if at else f"warning: {error}"
     elif severity == "internal":
-        text = "".join(traceback.format_exception(error)) + f"error: {BUG}"
+        text = "".join(traceback.format_exception(error)) + f"error: {_bug(error)}"
     else:
         text = str(error)
     click.echo(text, err=True)
@@ -77,11 +76,18 @@ def told_as(form: str):
         _FORMAT.reset(token)
 
 
+def _bug(error: Exception) -> str:
+    from ..reproducer import raised_in
+
+    return (f"this is a bug in qir, {type(error).__name__} in {raised_in(error)}; please report it "
+            "with the lines above")  # fmt: skip
+
+
 def _record(error: Exception, severity: str) -> dict[str, object]:
     if severity == "internal":
         lines = "".join(traceback.format_exception(error)).splitlines()
         said = f"{type(error).__name__}: {error}"
-        return {"severity": severity, "message": said, "help": BUG, "traceback": lines}
+        return {"severity": severity, "message": said, "help": _bug(error), "traceback": lines}
     if isinstance(error, click.ClickException):
         message = error.format_message()
     else:

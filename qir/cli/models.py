@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 
 from .depfile import check_depfile, depfile_option, write_depfile
-from .opt import check_folder, drift_options, pipeline_text, quickest_run, settings
+from .opt import Wishes, check_folder, drift_options, pipeline_text, quickest_run, settings
+from .reproducers import BY_DEFAULT, kept_when_it_fails, reproducer_option
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
                sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))  # fmt: skip
@@ -53,9 +54,10 @@ def model_options(command):
 @click.option("-o", "--output", metavar="FILE.qir", help="Write the graph, its weights beside it.")
 @drift_options
 @depfile_option
+@reproducer_option
 @click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
 def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
-             depfile, timing) -> None:  # fmt: skip
+             depfile, reproducer, timing) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
     from ..timing import span
     from .account import accounted
@@ -73,9 +75,11 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
         return drift_listener(drift, drift_budget, module, steps, quickest_run, note, words)
 
     check_folder(output)
+    check_folder(reproducer)
     check_depfile(depfile, output)
     with accounted(timing, False, partial(click.echo, err=True)):
-        _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure)
+        _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure,
+                                       reproducer or BY_DEFAULT)  # fmt: skip
         if output:
             with span("write"):
                 quantized.save(output)
@@ -108,10 +112,12 @@ def run(model, inputs, output, target) -> None:
         click.echo(described(name, array))
 
 
-def quantized_model(model, calibration, inputs, pipeline, param, target, measure=None):
+def quantized_model(model, calibration, inputs, pipeline, param, target, measure=None,
+                    reproducer=None):  # fmt: skip
     """The float module and the quantized model that the options of a command ask for.
 
-    measure: from the float module to a listener for the pipeline, or None.
+    measure: from the float module to a listener for the pipeline, or None. reproducer: where to
+    write one if the pipeline fails, None for nowhere.
     """
     from .. import api
     from ..arrays import samples_from
@@ -123,7 +129,9 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
     listen = None if measure is None else measure(module)
-    return module, api.quantize(module, None, samples, text, target, listen, **parameters)
+    wishes = Wishes(param=param, reproducer=reproducer)
+    with kept_when_it_fails(wishes, module, text, partial(click.echo, err=True)):
+        return module, api.quantize(module, None, samples, text, target, listen, **parameters)
 
 
 def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):

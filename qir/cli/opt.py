@@ -3,7 +3,7 @@
 import io
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,6 +13,7 @@ import click
 
 from .depfile import check_depfile, depfile_option, write_depfile
 from .messages import tell
+from .reproducers import BY_DEFAULT, kept_when_it_fails, reproducer_option
 
 CASE = "// -----"
 
@@ -36,6 +37,7 @@ class Wishes:
     drift_budget: tuple[str, ...] = ()
     steps: int | None = None
     firings: int | None = None
+    reproducer: str | None = None
 
 
 def drift_options(command):
@@ -77,10 +79,12 @@ def drift_options(command):
 @click.option("--firings", type=click.IntRange(0), metavar="N",
               help="Of the last step take only the first N firings of rules.")  # fmt: skip
 @depfile_option
+@reproducer_option
 def opt(file, output, split_input_file, depfile, **wishes) -> int:
     """Run a pipeline over a graph and print what it became.
 
     FILE is a .qir text; nothing or - is stdin. The graph goes to stdout, all else to stderr.
+    A reproducer runs the pipeline that it holds, unless -p gives another.
     """
     from .account import accounted
 
@@ -88,6 +92,10 @@ def opt(file, output, split_input_file, depfile, **wishes) -> int:
     check_depfile(depfile, output)
     text, note = read_text(file), partial(click.echo, err=True)
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
+    check_folder(wanted.reproducer)
+    if split_input_file and wanted.reproducer:
+        raise click.UsageError("--split-input-file makes many runs, --reproducer is of one")
+    wanted = replace(wanted, reproducer=wanted.reproducer or BY_DEFAULT)
     if split_input_file and output:
         raise click.UsageError("--split-input-file prints; it cannot be combined with -o")
     if wanted.verify_diagnostics and output:
@@ -144,30 +152,60 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
     from ..timing import span
 
     with span("load"):
-        from ..ir import Module
-        from ..origin import origin, ranges_in
-        from ..partial import run_part
-        from ..pipeline import compose, run_module
+        from ..pipeline import compose
         from ..registry import load_dialects
-        from ..rewrite import recorded
+        from ..reproducer import record_of, unpacked
         from ..text import read_module
-        from .drift import command_words, drift_listener
-        from .watch import check_names, watcher
 
         load_dialects()
     with span("parse"):
         module = read_module(text, file, first_line, lines)
-    run = run or quickest_run
-    resources = at_hand(module, wishes.calibration, run, note)
+    resources = at_hand(module, wishes.calibration, run or quickest_run, note)
     pipeline, place = pipeline_text(wishes.pipeline)
+    record = record_of(module, file)
+    if record is not None and record.samples is not None:
+        resources.setdefault("samples", record.samples)
+    again = record is not None and not pipeline.strip()
+    if again:
+        pipeline, place = record.pipeline, f"the pipeline of {file}"
+        wishes = wishes_again(wishes, record, note)
     if not pipeline.strip():
         return module
-    with span("compose"):
-        steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
+    with kept_when_it_fails(wishes, module, pipeline, note) as failing:
+        with span("compose"):
+            steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
+        failing.steps, failing.files = steps, record.files if again else None
+        with unpacked(steps, record.files) if again else nullcontext(steps) as steps:
+            return _run(steps, module, file, wishes, resources, note, signed and not again)
+
+
+def wishes_again(wishes: Wishes, record, note) -> Wishes:
+    """What a run of a reproducer is asked for; it writes no other one unless told to."""
+    from .. import __version__
+
+    if record.version != __version__:
+        note(f"// a reproducer of qir {record.version or 'unknown'}, run by qir {__version__}")
+    named = None if wishes.reproducer == BY_DEFAULT else wishes.reproducer
+    return replace(wishes, param=(*record.settings, *wishes.param), reproducer=named,
+                   verify_each=wishes.verify_each or record.verify_each)  # fmt: skip
+
+
+def _run(steps, module, file: str, wishes: Wishes, resources, note, signed: bool):
+    """The module that the steps make of one, watched as the wishes say."""
+    from ..ir import Module
+    from ..origin import origin, ranges_in
+    from ..partial import run_part
+    from ..pipeline import run_module
+    from ..rewrite import recorded
+    from ..timing import span
+    from .drift import command_words, drift_listener
+    from .watch import check_names, watcher
+
     check_names(wishes.print_after, steps)
     model = "MODEL.qir" if file == "<stdin>" else file
     words = command_words(model, wishes.pipeline, wishes.param, wishes.calibration)
-    measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps, run, note, words)
+    measure = drift_listener(wishes.drift, wishes.drift_budget, module, steps,
+                             resources["run"], note, words)  # fmt: skip
     part, ranges = part_wanted(wishes, steps), []
 
     def then(done) -> None:

@@ -2,9 +2,10 @@
 
 import click
 
+from .depfile import check_depfile, depfile_option, write_depfile
 from .opt import check_folder, read_text
 
-FORMATS = """FORMAT is one of
+HELP = """FORMAT is one of
 
 \b
   qir        qir's own text, its weights in a file beside it (.qir)
@@ -18,7 +19,7 @@ FORMATS = """FORMAT is one of
 and follows from the suffix of OUT where it is left out."""
 
 
-@click.command("translate", epilog=FORMATS)
+@click.command("translate", epilog=HELP)
 @click.argument("file", default="-", metavar="[FILE.qir]")
 @click.option("--to", metavar="FORMAT", help="The format to write.")
 @click.option("-o", "--output", metavar="OUT", help="Write here, not to stdout.")
@@ -29,7 +30,8 @@ and follows from the suffix of OUT where it is left out."""
 @click.option("--around", metavar="%VALUE", help="Of a picture only what is near this value.")
 @click.option("--depth", type=click.IntRange(0), default=3, show_default=True, metavar="N",
               help="How many steps near is.")  # fmt: skip
-def translate(file, to, output, wanted, batch, against, around, depth) -> None:
+@depfile_option
+def translate(file, to, output, wanted, batch, against, around, depth, depfile) -> None:
     """Write a graph in another format, draw it, or compare it with another one.
 
     FILE is a .qir text; nothing or - is stdin.
@@ -38,6 +40,7 @@ def translate(file, to, output, wanted, batch, against, around, depth) -> None:
     from ..interchange import FORMATS, content, format_named, save
 
     check_folder(output)
+    check_depfile(depfile, output)
     if to is None and output is None and against is None:
         raise QirError("nothing says which format to write", help="--to mlir, or -o FILE.mlir")
     to = "diff" if to is None and output is None else format_named(to, output)
@@ -54,6 +57,8 @@ def translate(file, to, output, wanted, batch, against, around, depth) -> None:
         view = _view(module, to, (against, file), batch, around, depth, names)
     if output is not None:
         save(module, output, to, view)
+        if depfile:
+            write_depfile(depfile, output)
     elif FORMATS[to].suffixes[0] in FORMATS[to].binary:
         raise QirError(f"{to} is no text for a terminal", help=f"-o FILE{FORMATS[to].suffixes[0]}")
     else:

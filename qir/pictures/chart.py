@@ -4,7 +4,7 @@ A box is an op, with the constants it reads written into it. One of an op's seve
 box of its own, the arrow says which it is. Where boxes stand and how they look is for the drawer.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -94,14 +94,31 @@ def _chart(title: str, funcs: tuple[Func, ...], entries: Iterable[Entry], names)
         boxes.append(_box(entry, names[entry.op]))
     first_end = len(boxes)
     boxes += _end_boxes(funcs)
-    sides = [_arrows(func, homes, first_end) for func in funcs]
-    changes = (ADDED, REMOVED) if len(funcs) > 1 else ("", "")
-    arrows = []
-    for arrow in dict.fromkeys((*sides[-1], *sides[0])):
-        there = zip(sides, changes, strict=False)
-        missing = next((change for side, change in there if arrow not in side), "")
-        arrows.append(replace(arrow, change=missing))
-    return Chart(title, tuple(boxes), tuple(arrows), {op: tuple(at) for op, at in homes.items()})
+    arrows = _laid_over(*(_arrows(func, homes, first_end) for func in funcs))
+    return Chart(title, tuple(boxes), arrows, {op: tuple(at) for op, at in homes.items()})
+
+
+def _laid_over(old: dict[Arrow, None], new: dict[Arrow, None] | None = None) -> tuple[Arrow, ...]:
+    """The arrows of two functions, those of both once; of one function as they are.
+
+    An op whose operands may be swapped has nothing written at its arrows; where it is an op only
+    before or only after, they are still the same arrows.
+    """
+    if new is None:
+        return tuple(old)
+    gone = {arrow: None for arrow in old if arrow not in new}
+    alike = defaultdict(list)
+    for arrow in gone:
+        alike[replace(arrow, head="")].append(arrow)
+    found = []
+    for arrow in new:
+        like = alike[replace(arrow, head="")] if arrow not in old else [arrow]
+        same = next((a for a in like if a == arrow or not (a.head and arrow.head)), None)
+        if same in gone:
+            like.remove(same)
+            del gone[same]
+        found.append(arrow if same is not None else replace(arrow, change=ADDED))
+    return (*found, *(replace(arrow, change=REMOVED) for arrow in gone))
 
 
 def _box(entry: Entry, name: str) -> Box:

@@ -31,8 +31,11 @@ class Number:
 
     def read(self, value, rounding: str, name: str) -> np.ndarray:
         """A read-only array of the number; QirError where it is not what the contract takes."""
-        found = np.asarray(value)
         integer = np.issubdtype(self.dtype, np.integer)
+        try:
+            found = np.asarray(value)
+        except ValueError:  # lists of unequal lengths, or too deep
+            found = np.asarray("")
         if found.dtype.kind not in ("iu" if integer else "fiu"):
             what = "an integer or a list of them" if integer else "a number or a list of them"
             refuse(rounding, f"{name} is {what}, found {value!r}")

@@ -1,8 +1,8 @@
 """From records to graphs: values are looked up, ops built and typed, types compared."""
 
+import math
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -11,26 +11,44 @@ from ..dialect import definition
 from ..errors import QirError, require
 from ..garbage import paused
 from ..ir import OPS, Func, Module, Op, Resource, const, item, parameter
-from ..types import Element, Grid, TupleType, Type, dtype
+from ..types import LARGEST, Element, Grid, TupleType, Type, dtype
 from .scan import scan_module
-from .syntax import CallText, FuncText, GridText, OpText, Ref, Source, TypeText, parse_module
+from .syntax import (
+    CallText,
+    FuncText,
+    GridText,
+    OpText,
+    Ref,
+    Source,
+    TypeText,
+    depth_checked,
+    parse_module,
+)
 from .weights import open_weights
+
+WRITTEN = 2**24
+"""Elements of the largest constant that a text makes of a number or of the word `random`."""
 
 
 @paused()
 def read_module(text: str, file: str = "<text>", first_line: int = 1, lines=False,
                 names: dict[Op, str] | None = None) -> Module:  # fmt: skip
-    """The module a text holds; a weights file it names is looked for beside `file`.
+    """The module a text holds; a weights file it names, if not inside it, is beside `file`.
 
     lines: what has no location gets the one of its line, `file:3`. names: a dict to enter the
     values' names in the text into, `%x`. Raises QirError with file, line, column and a caret.
     """
     source = Source(text, file, first_line)
-    calls, functions = scan_module(source) or parse_module(source)
+    with depth_checked(file):
+        calls, functions = scan_module(source) or parse_module(source)
+        return _module(calls, functions, source, lines, names)
+
+
+def _module(calls, functions, source: Source, lines: bool, names) -> Module:
     weights, headers = _headers(calls, source)
     if lines:
         functions = tuple(_at_lines(record, source) for record in functions)
-    resources = open_weights(Path(file).parent / weights) if weights else {}
+    resources = open_weights(weights, source.file) if weights else {}
     found: dict[str, Func] = {}
     for record in functions:
         if record.name in found:
@@ -214,6 +232,8 @@ class _Reader:
         return node
 
     def array(self, value, type: Type, name: str) -> np.ndarray:
+        if type.size > WRITTEN:
+            raise ValueError(f"of more than {WRITTEN:,} elements, it belongs in a weights file")
         if str(value) == "random":
             return random_array(type, f"{self.func_name}.{name}")
         array = np.asarray(value)
@@ -274,6 +294,9 @@ class _Reader:
         element = self.type_part(record)
         if not all(isinstance(n, int) and n >= 0 for n in record.shape):
             self.fail(f"{list(record.shape)} is no shape", record.offset)
+        if math.prod(record.shape) > LARGEST or max(record.shape, default=0) > LARGEST:
+            self.fail(f"a tensor of {list(record.shape)} has more than {LARGEST:,} elements",
+                      record.offset)  # fmt: skip
         self.check_grid(element.grid, record)
         return element[record.shape]
 

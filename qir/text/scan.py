@@ -27,7 +27,7 @@ def scan_module(source: Source) -> tuple[tuple[CallText, ...], tuple[FuncText, .
     """What `parse_module` gives for the text, or None if that has to be asked."""
     try:
         return _Scanner(source.text).module()
-    except (_Unusual, RecursionError):
+    except (_Unusual, RecursionError, ValueError):  # ValueError: more digits than an int may have
         return None
 
 
@@ -88,8 +88,10 @@ _TOKEN = _compiled(
 
 
 class _Scanner:
-    """The text, and what equal pieces of it were read as. Methods read at a place, and give what
-    they read and the place behind it."""
+    """The text, and what equal pieces of it were read as.
+
+    Methods are named after what they read at a place; they give it and the place behind it.
+    """
 
     def __init__(self, text: str):
         self.text = text
@@ -105,8 +107,7 @@ class _Scanner:
         while found := _FUNC(self.text, at):
             func, at = self.func(found)
             funcs.append(func)
-        if not _END(self.text, at):
-            raise _Unusual
+        self.find(_END, at)
         return tuple(headers), tuple(funcs)
 
     def func(self, head: re.Match) -> tuple[FuncText, int]:
@@ -119,17 +120,13 @@ class _Scanner:
         while found := _OP(self.text, at):
             op, at = self.op(found)
             ops.append(op)
-        found = _RETURN(self.text, at)
-        if not found:
-            raise _Unusual
+        found = self.find(_RETURN, at)
         results = self.refs(found[1], found.start(1))
         return FuncText(head[1][1:], parameters, declared or None, tuple(ops), results,
                         head.start(1)), found.end()  # fmt: skip
 
     def parameter(self, at: int):
-        found = _PARAMETER(self.text, at)
-        if not found:
-            raise _Unusual
+        found = self.find(_PARAMETER, at)
         type, at = self.type(found.end())
         location, at = self.location(at)
         return (found[1][1:], type, location), at
@@ -245,15 +242,11 @@ class _Scanner:
         return TypeText(same.dtype, same.grid, same.shape, at, written)
 
     def new_type(self, at: int) -> tuple[TypeText, int]:
-        name, grid = _ELEMENT(self.text, at), None
-        if not name:
-            raise _Unusual
+        name, grid = self.find(_ELEMENT, at), None
         at = name.end()
         if self.text.startswith("<", at):
             grid, at = self.grid(at + 1)
-        shape = _SHAPE(self.text, at)
-        if not shape:
-            raise _Unusual
+        shape = self.find(_SHAPE, at)
         extents = tuple(map(int, shape[1].split(","))) if shape[1] else ()
         return TypeText(name[1], grid, extents, name.start(1)), shape.end()
 
@@ -262,9 +255,7 @@ class _Scanner:
             return GridText(1.0, 0, dynamic=True), at + 2
         scale, at = self.numbers(at)
         zero, at = self.numbers(self.expect(":", at))
-        rest = _REST_OF_GRID(self.text, at)
-        if not rest:
-            raise _Unusual
+        rest = self.find(_REST_OF_GRID, at)
         along = [int(n) for n in rest[1][1:].split("/")] if rest[1] else [None]
         block = along[1] if len(along) == 2 else None
         return GridText(scale, zero, along[0], block, rest[2] is not None), rest.end()
@@ -332,7 +323,10 @@ class _Scanner:
         return (found[1], found.end()) if found else (None, at)
 
     def token(self, at: int) -> re.Match:
-        found = _TOKEN(self.text, at)
+        return self.find(_TOKEN, at)
+
+    def find(self, match: Callable, at: int) -> re.Match:
+        found = match(self.text, at)
         if not found:
             raise _Unusual
         return found

@@ -4,6 +4,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
@@ -13,6 +14,9 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedTok
 
 from ..errors import Place, QirError
 from ..garbage import paused
+
+SHOWN = 1000
+"""The longest line that a message shows; one with weights in it is longer by far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class Source:
         start = self.text.rfind("\n", 0, offset) + 1
         end = self.text.find("\n", offset)
         line = self.text[start:] if end < 0 else self.text[start:end]
+        line = line if len(line) <= SHOWN else ""
         number = bisect_left(self.line_ends, offset) + self.first_line
         return Place(self.file, number, offset - start + 1, line, width)
 
@@ -137,12 +142,21 @@ def parse_pipelines(source: Source) -> tuple[PipelineText, ...]:
 
 def _parse(source: Source, start: str):
     try:
-        with paused():
+        with paused(), depth_checked(source.file):
             return _parser().parse(source.text, start=start)
     except UnexpectedInput as error:
         raise _syntax_error(source, error) from None
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise QirError(f"a number cannot be read: {error}", at=source.file) from None
+
+
+@contextmanager
+def depth_checked(file: str):
+    """What is nested deeper than Python's stack inside the block is a QirError."""
+    try:
+        yield
     except RecursionError:
-        raise QirError("nested too deeply to read", at=source.file) from None
+        raise QirError("nested too deeply to read", at=file) from None
 
 
 @cache
@@ -183,10 +197,8 @@ _TOKENS = {
 
 
 def number(text: str):
-    """What a NUMBER stands for: an int, or a float where it has a point or an exponent."""
-    if text.lstrip("-") == "inf":
-        return float(text)
-    return float(text) if any(c in text for c in ".eE") else int(text)
+    """What a NUMBER stands for: an int, or a float with a point or an exponent, or infinite."""
+    return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
 def unquoted(text: str) -> str:
@@ -219,10 +231,11 @@ class _Records(Transformer):
 
     def word(self, children):
         text = str(children[0])
-        return WORDS[text] if text in WORDS else children[0]
+        return children[0] if text == "none" else WORDS.get(text, children[0])
 
     def list(self, children):
-        return [c for c in children if not (c is None or _is(c, "COMMA"))]
+        """What was given; None is a place left empty, the word none a value."""
+        return [_value(c) for c in children if not (c is None or _is(c, "COMMA"))]
 
     number_list = list
 
@@ -254,12 +267,12 @@ class _Records(Transformer):
         return tuple(children)
 
     def keyword(self, children):
-        return ("=", children[0], children[1])
+        return ("=", children[0], _value(children[1]))
 
     setting = keyword
 
     def arguments(self, children):
-        return [c for c in children if c is not None and not _is(c, "COMMA")]
+        return self.list(children)
 
     settings = arguments
 
@@ -321,6 +334,10 @@ def _plain_type(token: Token) -> TypeText:
     name, _, inside = token[:-1].partition("[")
     shape = tuple(map(int, inside.split(","))) if inside else ()
     return TypeText(name, None, shape, token.start_pos)
+
+
+def _value(child):
+    return None if _is(child, "WORD") and child == "none" else child
 
 
 def _is(child, token_type: str) -> bool:

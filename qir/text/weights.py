@@ -1,10 +1,19 @@
-"""Weights in `.safetensors` files beside the text: written atomically, read when needed."""
+"""Weights in `.safetensors` files beside the text: written atomically, read when needed.
 
+A text may also hold them itself, as `data:base64,` and the bytes of such a file.
+"""
+
+import base64
+import glob
+import io
 import json
+import math
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,13 +29,25 @@ _CODES = {
     "bool": "BOOL",
 }  # fmt: skip
 
+PARTIAL = ".partial"
+ABANDONED = 3600
+"""Seconds after which a partial file has no writer any more."""
 
-def open_weights(path: Path) -> dict[str, Resource]:
+
+INSIDE = "data:base64,"
+"""How a name begins that is no name of a file but holds the file's bytes."""
+
+
+def open_weights(name: str, text: str | Path) -> dict[str, Resource]:
     """The arrays of a weights file by name, none of them read yet.
 
-    The header is checked against the file's size, so that a truncated file is an error here and
-    not when some weight is first used.
+    name: as the text has it, a file beside `text` or the bytes themselves. The header is checked
+    against the size, so that a truncated file is an error here and not when some weight is first
+    used.
     """
+    if name.startswith(INSIDE):
+        return decoded(name, text)
+    path = Path(text).parent / name
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -35,15 +56,38 @@ def open_weights(path: Path) -> dict[str, Resource]:
         help = "the text names this file; keep the two together"
         raise QirError(f"cannot read the weights: {error.strerror}", at=str(path),
                        help=help) from None  # fmt: skip
+    return _resources(header, partial(_mapped, path))
+
+
+def encoded(arrays: Mapping[str, np.ndarray]) -> str:
+    """The arrays as a name that holds them, the same for the same arrays every time."""
+    return INSIDE + base64.b64encode(weights_bytes(arrays)).decode()
+
+
+def decoded(name: str, text: str | Path) -> dict[str, Resource]:
+    """The arrays that `encoded` put in a name; QirError if it is damaged, at the text it is in."""
+    try:
+        data = base64.b64decode(name.removeprefix(INSIDE), validate=True)
+    except ValueError:  # of no whole bytes, or of other characters
+        raise _broken(text) from None
+    header = _header(io.BytesIO(data), len(data), text)
+    return _resources(header, lambda: np.frombuffer(data, np.uint8))
+
+
+def _resources(header: Mapping[str, tuple[int, dict]], content: Callable) -> dict[str, Resource]:
     return {
-        name: Resource(name, partial(_read, path, offset, entry), entry["kind"], entry["shape"])
+        name: Resource(name, partial(_read, content, offset, entry), entry["kind"], entry["shape"])
         for name, (offset, entry) in header.items()
     }
 
 
-def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
-    broken = QirError("this is no whole weights file, it is truncated or damaged", at=str(path),
-                      help="write the model again")  # fmt: skip
+def _broken(path: str | Path) -> QirError:
+    return QirError("this is no whole weights file, it is truncated or damaged", at=str(path),
+                    help="write the model again")  # fmt: skip
+
+
+def _header(file, size: int, path: str | Path) -> dict[str, tuple[int, dict]]:
+    broken = _broken(path)
     start = file.read(8)
     if len(start) < 8:
         raise broken
@@ -63,15 +107,13 @@ def _header(file, size: int, path: Path) -> dict[str, tuple[int, dict]]:
 
 
 def _checked(entry: dict, available: int) -> dict:
-    begin, end = entry["data_offsets"]
-    name = next(n for n, code in _CODES.items() if code == entry["dtype"])
-    kind = _numpy(name)
-    count = int(np.prod(entry["shape"], dtype=object)) if entry["shape"] else 1
-    if not 0 <= begin <= end <= available or count * kind.itemsize != end - begin:
+    (begin, end), shape = entry["data_offsets"], entry["shape"]
+    if not all(type(n) is int and n >= 0 for n in (begin, end, *shape)):
         raise ValueError
-    if any(n < 0 for n in entry["shape"]):
+    kind = _numpy({code: name for name, code in _CODES.items()}[entry["dtype"]])
+    if not begin <= end <= available or math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError
-    return {"kind": kind, "shape": tuple(entry["shape"]), "begin": begin}
+    return {"kind": kind, "shape": tuple(shape), "begin": begin}
 
 
 def _numpy(name: str) -> np.dtype:
@@ -82,17 +124,20 @@ def _numpy(name: str) -> np.dtype:
     return np.dtype(name)
 
 
-def _read(path: Path, start: int, entry: dict) -> np.ndarray:
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        return np.memmap(path, np.uint8, "r")
+    except OSError as error:
+        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path)) from None
+
+
+def _read(content: Callable[[], np.ndarray], start: int, entry: dict) -> np.ndarray:
     shape = entry["shape"]
     if 0 in shape:
         return np.zeros(shape, entry["kind"])
-    try:
-        mapped = np.memmap(path, np.uint8, "r")
-    except OSError as error:
-        raise QirError(f"cannot read the weights: {error.strerror}", at=str(path)) from None
     count = int(np.prod(shape, dtype=np.int64))
     begin = start + entry["begin"]
-    part = mapped[begin : begin + count * entry["kind"].itemsize]
+    part = content()[begin : begin + count * entry["kind"].itemsize]
     return part.view(entry["kind"]).reshape(shape)
 
 
@@ -121,7 +166,7 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.",
-                                         delete=False) as file:  # fmt: skip
+                                         suffix=PARTIAL, delete=False) as file:  # fmt: skip
             temporary = file.name
             file.write(content)
             file.flush()
@@ -135,6 +180,18 @@ def write_atomically(path: str | Path, data: bytes | str) -> None:
     finally:
         if temporary is not None:
             os.unlink(temporary)
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of this path left that were killed: partial files an hour old.
+
+    A younger one may belong to a writer that is at work.
+    """
+    latest = time.time() - ABANDONED
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PARTIAL}"):
+        with suppress(OSError):  # another one sweeps, or it is not ours to remove
+            if left.stat().st_mtime < latest:
+                left.unlink()
 
 
 def _umask() -> int:

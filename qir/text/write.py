@@ -13,7 +13,7 @@ from ..ir import Func, Module, Op
 from ..rounding import Rescale
 from ..types import Element, Grid, TupleType, Type, grid_text
 from .read import read_module
-from .weights import weights_bytes, write_atomically
+from .weights import encoded, sweep, weights_bytes, write_atomically
 
 INLINE = 8
 _WORD = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")
@@ -63,7 +63,9 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     """Write the text to `path` and its weights to a `.safetensors` file beside it.
 
     The weights file carries a hash of its content in its name and the text is renamed into place
-    last: whoever reads at any moment sees the old pair or the new one.
+    last: whoever reads at any moment sees the old pair or the new one. A writer that is killed may
+    leave a partial file, which a later save to the same path removes, or new weights that no text
+    names.
     """
     path = Path(path)
     if path.is_dir():  # told before weights are written for a text that never comes
@@ -81,6 +83,7 @@ def save_module(module: Module, path: str | Path, locations: bool = True) -> Non
     write_atomically(path, body)
     if old is not None and old != name:
         (path.parent / old).unlink(missing_ok=True)
+    sweep(path)
 
 
 def content_hash(module: Module) -> str:
@@ -89,6 +92,18 @@ def content_hash(module: Module) -> str:
     found = hashlib.sha256("\n".join(printer.func(func) for func in module.funcs).encode())
     found.update(weights_bytes(printer.arrays))
     return f"sha256:{found.hexdigest()}"
+
+
+def whole_text(module: Module, locations: bool = True) -> str:
+    """The text of a module with its weights inside, so that it is all in one file.
+
+    A constant whose elements are all one number is written as that number.
+    """
+    printer = _Printer(locations, splats=True)
+    funcs = "\n".join(printer.func(func) for func in module.funcs)
+    said = "".join(map(header_text, module.headers, module.headers.values()))
+    weights = f"weights({_quoted(encoded(printer.arrays))})\n" if printer.arrays else ""
+    return f"{said}{weights}{funcs}"
 
 
 def load_module(path: str | Path) -> Module:
@@ -136,8 +151,8 @@ def _named_weights(path: Path) -> str | None:
 class _Printer:
     """The names given so far: values within a function, resources across the module."""
 
-    def __init__(self, locations: bool):
-        self.locations = locations
+    def __init__(self, locations: bool, splats: bool = False):
+        self.locations, self.splats = locations, splats
         self.arrays: dict[str, np.ndarray] = {}
         self.array_names: dict[tuple, str] = {}
         self.taken: dict[str, int] = {}
@@ -191,6 +206,8 @@ class _Printer:
         return self.places[op.location]
 
     def constant(self, op: Op) -> str:
+        if op.type.size > INLINE and self.splats and _is_splat(op.value):
+            return self.field(op.value.flat[0], "c")
         if op.type.size > INLINE:
             return f"#{self.resource(op.value, op.attributes['name'] or 'c')}"
         return self.field(op.value, "c")
@@ -249,6 +266,12 @@ class _Printer:
         if array.dtype.kind == "f" and array.dtype != np.float64:
             return _floats(array)
         return self.value(array.tolist())
+
+
+def _is_splat(array: np.ndarray) -> bool:
+    """Whether all elements are of the same bits: 0.0 and -0.0 are not."""
+    rows = np.ascontiguousarray(array).reshape(-1, 1).view(np.uint8)
+    return bool((rows == rows[0]).all())
 
 
 def _floats(array: np.ndarray) -> str:

@@ -12,17 +12,21 @@ import numpy as np
 from ...errors import QirError
 from ...ir import Func, Op, const, item, parameter
 from ...types import tensor
+from .traced import TRACED
 from .values import Rng, chance, one_of
 
 POINTWISE = ("relu", "relu6", "sigmoid", "tanh", "silu", "hard_swish", "elu")
 BATCH = 2
 
 
-class _Network:
-    """A network on the way: its values, each with the batch in front."""
+class Network:
+    """A network on the way: its values, each with the batch in front.
 
-    def __init__(self, rng: Rng):
-        self.rng = rng
+    traced: the part of its layers that are spelled as a trace has them.
+    """
+
+    def __init__(self, rng: Rng, traced: float):
+        self.rng, self.traced = rng, traced
         self.lax, self.nn = (import_module(f"qir.dialects.{name}") for name in ("lax", "nn"))
         self.values: list[Op] = []
         self.places = 0
@@ -34,10 +38,9 @@ class _Network:
     def vector(self, size: int, around: float = 0.0) -> Op:
         return const(around + 0.2 * self.rng.normal(size=size), name="b")
 
-    def recent(self, rank: int | None = None) -> Op:
-        """A value among the last ones; of this rank where there is one."""
-        found = [v for v in self.values[-6:] if rank is None or v.type.rank == rank]
-        return one_of(self.rng, found) if found else self.values[-1]
+    def recent(self) -> Op:
+        """A value among the last ones that has elements; the last is the simplest choice."""
+        return one_of(self.rng, [v for v in self.values[:-7:-1] if v.type.size] or self.values[:1])
 
     def like(self, x: Op) -> Op:
         """Another value of the shape of x, x itself where there is none."""
@@ -47,41 +50,54 @@ class _Network:
         return one_of(self.rng, (None, None, None, (0.0, np.inf), (0.0, 6.0), (-1.0, 2.0)))
 
 
-def draw_network(rng: Rng, steps: int | None = None) -> Func:
-    """A function of one or two images and one to four results, batch 2, of about `steps` layers."""
-    net = _Network(rng)
+def draw_network(rng: Rng, steps: int | None = None, traced: float = 0.0) -> Func:
+    """A function of one or two images and one to four results, batch 2, of about `steps` layers.
+
+    traced: the part of the layers that are written in primitives of lax, as a trace has them.
+    """
+    net = begun(rng, traced)
+    for _ in range(steps or int(rng.integers(3, 12))):
+        grow(net)
+    return ended(net)
+
+
+def begun(rng: Rng, traced: float = 0.0) -> Network:
+    """A network of inputs alone."""
+    net = Network(rng, traced)
     side, channels = int(rng.integers(3, 9)), one_of(rng, (1, 3, 4, 8))
     shape = (BATCH, side, side + int(rng.integers(2)), channels)
-    parameters = [
-        parameter(f"x{i}", tensor("f32", shape), (f"net:input{i}",))
-        for i in range(1 + chance(rng, 0.25))
-    ]
-    net.values += parameters
-    for _ in range(steps or int(rng.integers(3, 12))):
-        try:
-            _grow(net)
-        except QirError:  # a window that does not fit any more, and the like
-            continue
-    made = [v for v in net.values if v not in parameters] or net.values
-    read = {o for v in made for o in v.operands}
-    ends = [v for v in made if v not in read][-3:]  # what nobody reads, and sometimes more
-    extra = [one_of(rng, made)] if chance(rng, 0.3) else []
-    return Func("network", tuple(parameters), (*ends, *extra))
+    for i in range(1 + chance(rng, 0.25)):
+        net.values.append(parameter(f"x{i}", tensor("f32", shape), (f"net:input{i}",)))
+    return net
 
 
-def _grow(net: _Network) -> None:
-    """Add a layer on a recent value."""
+def grow(net: Network) -> None:
+    """Add a layer on a recent value, or none where the drawn one does not fit."""
     x = net.recent()
-    made = one_of(net.rng, _LAYERS[x.type.rank])(net, x)
+    table = TRACED if net.traced and chance(net.rng, net.traced) else _LAYERS
+    try:
+        made = one_of(net.rng, table[x.type.rank])(net, x)
+    except QirError:  # a window that does not fit any more, and the like
+        return
     for value in made if isinstance(made, tuple) else (made,):
         net.places += 1
         net.values.append(value.located((f"net:{net.places}",)) if value.kind != "item" else value)
 
 
-Layer = Callable[[_Network, Op], Op | tuple[Op, ...]]
+def ended(net: Network) -> Func:
+    """The network as a function whose results are what nobody reads, and sometimes more."""
+    parameters = tuple(v for v in net.values if v.kind == "parameter")
+    made = [v for v in net.values if v not in parameters] or net.values
+    read = {o for v in made for o in v.operands}
+    ends = [v for v in made if v not in read][-3:]
+    extra = [one_of(net.rng, made)] if chance(net.rng, 0.3) else []
+    return Func("network", parameters, (*ends, *extra))
 
 
-def _conv(net: _Network, x: Op) -> Op:
+Layer = Callable[[Network, Op], Op | tuple[Op, ...]]
+
+
+def _conv(net: Network, x: Op) -> Op:
     rng, channels = net.rng, x.shape[3]
     groups = one_of(rng, [g for g in range(1, channels + 1) if channels % g == 0])
     groups = groups if chance(rng, 0.3) else 1
@@ -93,7 +109,7 @@ def _conv(net: _Network, x: Op) -> Op:
                          dilation=one_of(rng, (1, 1, 1, 2)), clamp=net.clamp())  # fmt: skip
 
 
-def _depthwise(net: _Network, x: Op) -> Op:
+def _depthwise(net: Network, x: Op) -> Op:
     size, multiplier = one_of(net.rng, (3, 3, 2)), one_of(net.rng, (1, 1, 1, 2))
     w = net.weight(size, size, x.shape[3], multiplier, gain=float(np.sqrt(x.shape[3])))
     bias = net.vector(x.shape[3] * multiplier) if chance(net.rng, 0.5) else None
@@ -101,25 +117,25 @@ def _depthwise(net: _Network, x: Op) -> Op:
                                    clamp=net.clamp())  # fmt: skip
 
 
-def _transposed(net: _Network, x: Op) -> Op:
+def _transposed(net: Network, x: Op) -> Op:
     w = net.weight(2, 2, x.shape[3], int(net.rng.integers(1, 6)))
     return net.nn.transposed_conv2d(x, w, strides=one_of(net.rng, (1, 2)))
 
 
-def _batch_norm(net: _Network, x: Op) -> Op:
+def _batch_norm(net: Network, x: Op) -> Op:
     """A convolution with scale and shift after it."""
     y = _conv(net, x)
     channels = y.shape[3]
     return net.nn.add(net.nn.mul(y, net.vector(channels, around=1.0)), net.vector(channels))
 
 
-def _pool(net: _Network, x: Op) -> Op:
+def _pool(net: Network, x: Op) -> Op:
     pool = one_of(net.rng, (net.nn.max_pool, net.nn.avg_pool))
     return pool(x, window=one_of(net.rng, (2, 3)), strides=one_of(net.rng, (1, 2)),
                 padding=one_of(net.rng, ("same", "valid")))  # fmt: skip
 
 
-def _pointwise(net: _Network, x: Op) -> Op:
+def _pointwise(net: Network, x: Op) -> Op:
     for _ in range(int(net.rng.integers(1, 4))):
         if chance(net.rng, 0.3):
             number = const(np.float32(net.rng.uniform(0.5, 1.5)))
@@ -129,19 +145,19 @@ def _pointwise(net: _Network, x: Op) -> Op:
     return x
 
 
-def _residual(net: _Network, x: Op) -> Op:
+def _residual(net: Network, x: Op) -> Op:
     binary = one_of(net.rng, (net.nn.add, net.nn.add, net.nn.sub, net.nn.mul, net.nn.maximum))
     settings = {"clamp": net.clamp()} if binary is not net.nn.maximum else {}
     return binary(x, net.like(x), **settings)
 
 
-def _joined(net: _Network, x: Op) -> Op:
+def _joined(net: Network, x: Op) -> Op:
     axis = x.type.rank - 1
     fits = [v for v in net.values if v.shape[:-1] == x.shape[:-1]]
     return net.lax.concatenate(x, one_of(net.rng, fits), axis=axis)
 
 
-def _split(net: _Network, x: Op) -> tuple[Op, ...]:
+def _split(net: Network, x: Op) -> tuple[Op, ...]:
     axis = x.type.rank - 1
     first = int(net.rng.integers(1, x.shape[axis])) if x.shape[axis] > 1 else 1
     sizes = [n for n in (first, x.shape[axis] - first) if n]
@@ -149,14 +165,14 @@ def _split(net: _Network, x: Op) -> tuple[Op, ...]:
     return tuple(item(parts, i) for i in range(len(sizes)))
 
 
-def _squeeze(net: _Network, x: Op) -> Op:
+def _squeeze(net: Network, x: Op) -> Op:
     """A gate for each channel, made of its mean."""
     mean = net.nn.mean(x, axes=(1, 2), keepdims=True)
     gate = net.nn.conv2d(mean, net.weight(1, 1, x.shape[3], x.shape[3]))
     return net.nn.mul(x, net.nn.sigmoid(gate))
 
 
-def _moved(net: _Network, x: Op) -> Op:
+def _moved(net: Network, x: Op) -> Op:
     rank = x.type.rank
     if chance(net.rng, 0.4):
         low = [0, *(int(n) for n in net.rng.integers(0, 2, rank - 1))]
@@ -167,28 +183,28 @@ def _moved(net: _Network, x: Op) -> Op:
     return net.lax.slice(x, start=[0] + [int(n > 1) for n in x.shape[1:]], limit=[-1] * rank)
 
 
-def _tokens(net: _Network, x: Op) -> Op:
+def _tokens(net: Network, x: Op) -> Op:
     return net.lax.reshape(x, shape=(-1, x.shape[1] * x.shape[2], x.shape[3]))
 
 
-def _pooled(net: _Network, x: Op) -> Op:
+def _pooled(net: Network, x: Op) -> Op:
     return net.nn.mean(x, axes=tuple(range(1, x.type.rank - 1)))
 
 
-def _dense(net: _Network, x: Op) -> Op:
+def _dense(net: Network, x: Op) -> Op:
     inner, outputs = x.shape[-1], int(net.rng.integers(1, 9))
     bias = net.vector(outputs) if chance(net.rng, 0.6) else None
     return net.nn.dense(x, net.weight(inner, outputs), bias, clamp=net.clamp())
 
 
-def _normed(net: _Network, x: Op) -> Op:
+def _normed(net: Network, x: Op) -> Op:
     size = x.shape[-1]
     if chance(net.rng, 0.3):
         return net.nn.rms_norm(x, net.vector(size, around=1.0), epsilon=1e-3)
     return net.nn.layer_norm(x, net.vector(size, around=1.0), net.vector(size), epsilon=1e-3)
 
 
-def _attention(net: _Network, x: Op) -> Op:
+def _attention(net: Network, x: Op) -> Op:
     depth = int(net.rng.integers(2, 6))
     q, k, v = (net.nn.dense(x, net.weight(x.shape[-1], depth)) for _ in range(3))
     logits = net.nn.mul(net.nn.matmul(q, k, adjoint_b=True), float(depth) ** -0.5)

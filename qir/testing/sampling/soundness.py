@@ -116,7 +116,8 @@ def largest_of(func: Func, inputs) -> float:
     return found
 
 
-def unlike(type: Type, a: np.ndarray, b: np.ndarray, largest: float, steps: int = 0) -> str | None:
+def unlike(type: Type, a: np.ndarray, b: np.ndarray, largest: float, steps: int = 0,
+           ulps: int = ULPS) -> str | None:  # fmt: skip
     """What differs between two results that are to be the same, None if nothing does."""
     if not type.is_float:
         apart = np.abs(a.astype(np.int64) - b.astype(np.int64))
@@ -126,7 +127,7 @@ def unlike(type: Type, a: np.ndarray, b: np.ndarray, largest: float, steps: int 
     epsilon = float(_epsilon(type))
     a, b = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        near = np.abs(a - b) <= ULPS * epsilon * largest
+        near = np.abs(a - b) <= ulps * epsilon * largest
     same = (a == b) | (np.isnan(a) & np.isnan(b)) | near
     if type.dtype.name == "f16":  # what was beyond its range may well be within it now
         same |= ~np.isfinite(a)
