@@ -24,6 +24,8 @@ from qir.target import Target
 SPLIT = "split the sum, or coarsen the grids of what it multiplies and adds"
 DERIVE = "lower it with another rounding, or to a grid of another scale"
 I32 = -(2**31), 2**31 - 1
+EDGE = 1e-6
+"""By which part a bias may be beyond a half that scales were chosen for, as these are f32."""
 
 
 @graph_pass("any -> any")
@@ -115,7 +117,7 @@ def _of_bias(bias: Range, bits: int) -> Iterator[str]:
     """What looks wrong with a bias, and what to do."""
     help = "a larger scale of its weights makes the stored bias smaller"
     cut = (bias.lo == I32[0]) | (bias.hi == I32[1])
-    large = (np.maximum(-bias.lo, bias.hi) > 2 ** (bits - 2)) & ~cut
+    large = (np.maximum(-bias.lo, bias.hi) > (1 + EDGE) * 2 ** (bits - 2)) & ~cut
     if cut.any():
         yield f"its bias looks cut off at an end of i32{_where(cut)}; {help}"
     if large.any():

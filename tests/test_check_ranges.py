@@ -57,7 +57,9 @@ def test_networks_pass_and_keep_to_their_ranges_before_and_after_legalization(se
     assert sums(before) == sums(after)
     inputs = [np.clip(8 * x, -1e3, 1e3) for x in draw_normal(rng, before)]
     for func in (before, after):
-        passed = run_pipeline(func, "check_ranges(clip_rate=1.0)", emit=print).main
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", QirWarning)
+            passed = run_pipeline(func, "check_ranges(clip_rate=1.0)", emit=print).main
         assert passed.results == func.results
         complaint = outside(spans(func), dict(each_value(func, inputs)))
         assert complaint is None, complaint
