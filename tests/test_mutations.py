@@ -86,7 +86,7 @@ def test_what_is_nested_without_end():
 
 def test_numbers_of_many_digits():
     text = f"func @f(%x: f32[2]) {{\n  %0 = lax.take(%x, %x, axis={'9' * 5000})\n  return %0\n}}"
-    assert message(text).startswith("a number cannot be read: Exceeds the limit (4300 digits)")
+    assert message(text) == "a number has more digits than can be read"
     text = f"func @f(%x: f32[2]) {{\n  %0 = nn.leaky_relu(%x, slope={'9' * 400})\n  return %0\n}}"
     assert message(text) == (f"nn.leaky_relu: attribute 'slope': expected a number, "
                              f"found {'9' * 400}")  # fmt: skip

@@ -146,8 +146,8 @@ def _parse(source: Source, start: str):
             return _parser().parse(source.text, start=start)
     except UnexpectedInput as error:
         raise _syntax_error(source, error) from None
-    except ValueError as error:  # Python's limit on the digits of an integer
-        raise QirError(f"a number cannot be read: {error}", at=source.file) from None
+    except ValueError:  # of int(), which reads no more than 4300 digits
+        raise QirError("a number has more digits than can be read", at=source.file) from None
 
 
 @contextmanager
