@@ -101,9 +101,11 @@ def _difference(steering: Steering, before: Func, after: Func, rng: Rng) -> str 
     for old, a, b in zip(before.results, wanted, found, strict=True):
         steps = steering.steps if old.type.grid is not None else 0
         complaint = unlike(old.type, a, b, largest, steps)
-        if complaint is not None and steering.changes is None:
-            if not (steps and _divides_by_zero(before, inputs)):
-                return complaint  # int8.div has a meaning of its own for it, no infinity
+        if complaint is None or steering.changes is not None:
+            continue
+        if steps and _divides_by_zero(before, inputs):
+            continue  # int8.div has a meaning of its own for it, no infinity
+        return complaint
     return round_trip(after, inputs, found)
 
 
