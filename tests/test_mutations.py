@@ -84,6 +84,13 @@ def test_what_is_nested_without_end():
         compose("fixpoint(" * 3000 + "cse" + ")" * 3000)
 
 
+def test_files_are_not_named_by_null_characters():
+    assert message('weights("a\\u0000b")\nfunc @f() {\n  return\n}') == (
+        'weights are written weights("file.safetensors")')  # fmt: skip
+    with pytest.raises(QirError, match="option 'stats': expected the name of a file, found 'a.x00"):
+        compose('insert_observers, calibrate(stats="a\\u0000b")')
+
+
 def test_numbers_of_many_digits():
     text = f"func @f(%x: f32[2]) {{\n  %0 = lax.take(%x, %x, axis={'9' * 5000})\n  return %0\n}}"
     assert message(text) == "a number has more digits than can be read"
