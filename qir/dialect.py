@@ -86,6 +86,10 @@ class OpDefinition:
         """A node of this op, typed; QirError says what does not fit."""
         try:
             self._check_count(len(operands))
+            for operand in operands:
+                require(not isinstance(operand.type, TupleType),
+                        f"takes tensors, found the several results {operand.type}; "
+                        "item(%t, index=0) is one of them")  # fmt: skip
             full = self._complete(attributes)
             type = self.typing(*(o.type for o in operands), **full)
             _check_size(type)

@@ -112,6 +112,24 @@ def test_no_output_channels_stay_in_float():
     assert [x.shape for x in evaluate(after, samples[0])] == [(2, 8, 8, 0)]
 
 
+def test_a_tuple_is_no_tensor():
+    text = """func @f(%x: f32[2,4]) {
+  %0 = lax.split(%x, sizes=[2, 2], axis=1)
+  %1 = nn.relu(%0)
+  return %1
+}"""
+    assert message(text) == ("nn.relu: takes tensors, found the several results (f32[2,2], "
+                             "f32[2,2]); item(%t, index=0) is one of them")  # fmt: skip
+
+
+def test_axes_of_a_gather_beyond_its_result():
+    gather = ("lax.gather(%x, %i, offset_dims=[3, 2], collapsed_slice_dims=[0], "
+              "start_index_map=[0, 1], slice_sizes=[1, 2, 3])")  # fmt: skip
+    text = f"func @f(%x: f32[4,6,3], %i: i32[5,2]) {{\n  %0 = {gather}\n  return %0\n}}"
+    assert message(text) == ("lax.gather: 'offset_dims' [3, 2] are no 2 of the 3 axes of the "
+                             "result")  # fmt: skip
+
+
 def test_files_are_not_named_by_null_characters():
     assert message('weights("a\\u0000b")\nfunc @f() {\n  return\n}') == (
         'weights are written weights("file.safetensors")')  # fmt: skip

@@ -116,8 +116,12 @@ def gather(x: Type, indices: Type, *, offset_dims: Ints, collapsed_slice_dims: I
         len(offsets) == len(offset_dims),
         f"{len(offsets)} axes of a slice remain, 'offset_dims' has {len(offset_dims)}",
     )
+    rank = indices.rank - 1 + len(offsets)
+    require(len({*offset_dims} & {*range(rank)}) == len(offset_dims),
+            f"'offset_dims' {list(offset_dims)} are no {len(offset_dims)} of the {rank} axes of "
+            "the result")  # fmt: skip
     batch, shape = iter(indices.shape[:-1]), []
-    for axis in range(indices.rank - 1 + len(offsets)):
+    for axis in range(rank):
         shape.append(offsets[offset_dims.index(axis)] if axis in offset_dims else next(batch))
     return x.with_shape(shape)
 
