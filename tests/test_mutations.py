@@ -130,6 +130,14 @@ def test_axes_of_a_gather_beyond_its_result():
                              "result")  # fmt: skip
 
 
+def test_axes_that_a_gather_loses_have_one_element():
+    gather = ("lax.gather(%x, %i, offset_dims=[], collapsed_slice_dims=[0], "
+              "start_index_map=[0], slice_sizes=[0])")  # fmt: skip
+    text = f"func @f(%x: f32[4], %i: i32[2,1]) {{\n  %0 = {gather}\n  return %0\n}}"
+    assert message(text) == ("lax.gather: a slice has one element along the axes [0] that it "
+                             "loses, found [0]")  # fmt: skip
+
+
 def test_files_are_not_named_by_null_characters():
     assert message('weights("a\\u0000b")\nfunc @f() {\n  return\n}') == (
         'weights are written weights("file.safetensors")')  # fmt: skip

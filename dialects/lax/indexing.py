@@ -111,6 +111,9 @@ def gather(x: Type, indices: Type, *, offset_dims: Ints, collapsed_slice_dims: I
     require(all(0 <= k <= n for k, n in zip(slice_sizes, x.shape, strict=True)),
             f"a slice of {list(slice_sizes)} does not fit into {x}")  # fmt: skip
     gone = {*collapsed_slice_dims, *operand_batching_dims}
+    require(all(slice_sizes[i] == 1 for i in gone if 0 <= i < x.rank),
+            f"a slice has one element along the axes {sorted(gone)} that it loses, found "
+            f"{list(slice_sizes)}")  # fmt: skip
     offsets = [k for i, k in enumerate(slice_sizes) if i not in gone]
     require(
         len(offsets) == len(offset_dims),
