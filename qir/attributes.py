@@ -101,6 +101,11 @@ def _truth(value) -> bool:
     return bool(value)
 
 
+def _file(value) -> str:
+    word = _word(value)
+    return _fail("the name of a file", value) if "\0" in word else word
+
+
 def _word(value) -> str:
     return value if isinstance(value, str) else _fail("a name or a text", value)
 
@@ -153,8 +158,8 @@ _READERS = {
     float: _number,
     bool: _truth,
     str: _word,
-    ReadFile: _word,
-    WrittenFile: _word,
+    ReadFile: _file,
+    WrittenFile: _file,
     Pair: _pair,
     Ints: lambda v: _sequence(v, _integer, "integers"),
     Floats: lambda v: _sequence(v, _number, "numbers"),

@@ -44,7 +44,12 @@ def evaluate_op(op: Op, arrays: Sequence[np.ndarray]):
     if op.kind == "item":
         return arrays[0][op.attributes["index"]]
     with np.errstate(all="ignore"):
-        result = OPS[op.kind].evaluate(op, *arrays)
+        try:
+            result = OPS[op.kind].evaluate(op, *arrays)
+        except MemoryError:
+            raise QirError(f"{op.kind} : {op.type} needs more memory than there is",
+                           at=place_of(op),
+                           help="is its window or its padding as large as that?") from None
         if not isinstance(op.type, TupleType):
             return _stored(op, result, op.type)
         return tuple(_stored(op, x, t) for x, t in zip(result, op.type.items, strict=True))

@@ -4,7 +4,7 @@ Each takes types and attributes, declines with `require`, and gives the shape of
 """
 
 from .errors import require
-from .types import Type
+from .types import LARGEST, Type
 from .windows import explicit_padding, output_size
 
 Shape = tuple[int, ...]
@@ -34,6 +34,9 @@ def windowed(x: Type, window, strides, padding, dilation=(1, 1)) -> tuple[int, i
     for name, pair in (("strides", strides), ("dilation", dilation), ("window", window)):
         require(all(n >= 1 for n in pair), f"{name} must be positive, found {list(pair)}")
     pads = pads_of(x, window, strides, padding, dilation)
+    height, width = (n + low + high for n, (low, high) in zip(x.shape[1:3], pads, strict=True))
+    require(x.shape[0] * height * width * x.shape[3] <= LARGEST,
+            f"{x} padded by {pads} has more than {LARGEST:,} elements")  # fmt: skip
     axes = zip(x.shape[1:3], window, strides, pads, dilation, strict=True)
     out = tuple(output_size(n, k, s, p, d) for n, k, s, p, d in axes)
     require(all(n >= 1 for n in out), f"a window of {list(window)} does not fit into "

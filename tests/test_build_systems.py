@@ -198,7 +198,7 @@ def test_the_same_inputs_give_the_same_bytes_in_any_process(tmp_path):
     files = []
     for number in range(2):
         folder = tmp_path / str(number)
-        shutil.copytree(ROOT / "examples/build", folder, ignore=shutil.ignore_patterns("build"))
+        shutil.copytree(ROOT / "examples/make_and_cmake", folder, ignore=shutil.ignore_patterns("build"))
         words = [sys.executable, "-m", "qir", "quantize", "gate.py:model", "--input", "f32[1,16]",
                  "--calibration", "random:4", "-o", "o.qir"]  # fmt: skip
         env = {**os.environ, "PYTHONHASHSEED": str(number), "PYTHONPATH": str(ROOT)}
@@ -213,7 +213,7 @@ def test_the_same_inputs_give_the_same_bytes_in_any_process(tmp_path):
 def example(tmp_path: Path):
     """A copy of the example and a command runner in it that gives stdout."""
     folder = tmp_path / "example"
-    shutil.copytree(ROOT / "examples/build", folder, ignore=shutil.ignore_patterns("build"))
+    shutil.copytree(ROOT / "examples/make_and_cmake", folder, ignore=shutil.ignore_patterns("build"))
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def run(*words: str) -> str:

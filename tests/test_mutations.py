@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from benchmarks import kills, mutate, mutations
-from qir import registry
+from qir import registry, run_pipeline
 from qir.errors import QirError
 from qir.evaluate import evaluate
 from qir.ir import Func, Module, const, parameter
@@ -82,6 +82,41 @@ def test_what_is_nested_without_end():
     assert message(text) == "nested too deeply to read"
     with pytest.raises(QirError, match="^<pipeline>: error: nested too deeply to read$"):
         compose("fixpoint(" * 3000 + "cse" + ")" * 3000)
+
+
+def test_windows_wider_than_any_image():
+    pool = "nn.avg_pool(%x, window=[9223372036854775807, 3], strides=[3, 3], padding=same)"
+    text = f"func @f(%x: f32[2,8,8,4]) {{\n  %0 = {pool}\n  return %0\n}}"
+    assert message(text) == (
+        "nn.avg_pool: f32[2,8,8,4] padded by ((4611686018427387902, 4611686018427387903), (0, 1)) "
+        "has more than 1,099,511,627,776 elements"
+    )
+
+
+def test_what_memory_cannot_hold_on_the_way():
+    pool = "nn.avg_pool(%x, window=[2147483647, 3], strides=[3, 3], padding=same)"
+    text = f"func @f(%x: f32[2,8,8,4]) {{\n  %0 = {pool}\n  return %0\n}}"
+    func = read_module(text).main
+    with pytest.raises(QirError, match="^error: nn.avg_pool : f32.2,3,3,4. needs more memory than"):
+        evaluate(func, [np.zeros((2, 8, 8, 4), np.float32)])
+
+
+def test_no_output_channels_stay_in_float():
+    text = """func @f(%x: f32[2,8,8,4]) -> (f32[2,8,8,0]) {
+  %w = const(value=random) : f32[3,3,4,0]
+  %0 = nn.conv2d(%x, %w)
+  return %0
+}"""
+    samples = [[np.ones((2, 8, 8, 4), np.float32)]]
+    after = run_pipeline(read_module(text), "ptq_int8", samples, run=evaluate).main
+    assert [x.shape for x in evaluate(after, samples[0])] == [(2, 8, 8, 0)]
+
+
+def test_files_are_not_named_by_null_characters():
+    assert message('weights("a\\u0000b")\nfunc @f() {\n  return\n}') == (
+        'weights are written weights("file.safetensors")')  # fmt: skip
+    with pytest.raises(QirError, match="option 'stats': expected the name of a file, found 'a.x00"):
+        compose('insert_observers, calibrate(stats="a\\u0000b")')
 
 
 def test_numbers_of_many_digits():

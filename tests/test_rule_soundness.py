@@ -94,3 +94,7 @@ def test_the_numbers_that_guards_compare_constants_to():
     values = steering_of(rules_everywhere()["gated_by_tanh_is_gelu"]).values
     assert values["third"] == 0.044715 and values["one"] == 1.0 and values["factor"] == 0.5
     assert round(values["root"] ** 2, 6) == 0.63662
+
+
+def test_a_quotient_by_zero_has_no_integers_to_be_compared_with():
+    assert judge(rules_everywhere()["integer_form"], 1_000_123).outcome == "fired"

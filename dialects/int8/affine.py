@@ -217,6 +217,7 @@ def _affine(definition):
         attributes = {k: v for k, v in op.attributes.items() if k in definition.attributes}
         attributes["clamp"] = stored_clamp(op.attributes["clamp"], wanted.to)
         scale = real_scale(x.type, w.type, to=wanted.to)
+        require(scale.size, "there are no output channels")
         if scale.size > 1:
             scale = np.repeat(scale, op.shape[-1] // scale.size)  # filters that share a scale
         rescale = derive(wanted.rounding, scale if scale.size > 1 else scale.reshape(()))

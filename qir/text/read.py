@@ -70,7 +70,8 @@ def _headers(calls: tuple[CallText, ...], source: Source):
         if call.repeated:
             raise QirError(f"'{call.repeated}' is given twice", at=at)
         if call.name == "weights":
-            if len(call.args) != 1 or call.kwargs or not isinstance(call.args[0], str):
+            named = len(call.args) == 1 and isinstance(call.args[0], str) and not call.kwargs
+            if not named or "\0" in call.args[0]:
                 raise QirError('weights are written weights("file.safetensors")', at=at)
             weights = str(call.args[0])
         elif call.args:
