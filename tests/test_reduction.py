@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import qir
 from benchmarks.reduction import CHECKS, planted, plugin, shrunk, size
 from qir import registry
 from qir.cli import cli, status
@@ -26,7 +27,10 @@ from qir.reduction.graphs import part, units
 from qir.reduction.minimize import minimized
 from qir.reduction.pipelines import blocks_in, options_in, steps_in, without
 from qir.reproducer import record_of, steps_text
+from qir.testing.sampling.networks import draw_network
+from qir.testing.sampling.values import one_of
 from qir.text import read_module, whole_text
+from qir.verify import verify
 
 registry.load_dialects()
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,6 +128,94 @@ func @main(%x: f32[4,9,9,6], %z: f32[4,9,9,6]) -> (f32[4,5,5,10]) {
     assert left == ("func @main(%v2: f32[1,1,1,1]) -> (f32[1,1,1,1]) {\n"
                     "  %0 = const(value=[[[[0.0]]]]) : f32[1,1,1,1]\n"
                     "  %1 = nn.conv2d(%v2, %0) : f32[1,1,1,1]\n  return %1\n}\n")  # fmt: skip
+
+
+def test_extents_shrink_through_strides_windows_and_reshapes():
+    text = """func @main(%x: f32[8,32,32,16]) -> (f32[8,10]) {
+  %w = const(value=random) : f32[3,3,16,64]
+  %b = const(value=random) : f32[64]
+  %0 = nn.conv2d(%x, %w, %b, strides=[2, 2])
+  %1 = nn.max_pool(%0, window=[2, 2], strides=[2, 2])
+  %2 = lax.reshape(%1, shape=[-1, 4096])
+  %d = const(value=random) : f32[4096,10]
+  %3 = nn.dense(%2, %d)
+  return %3
+}
+"""
+
+    def fails(module: Module) -> bool:
+        """All its layers are there, and the first of them makes the image smaller."""
+        convs = [op for func in module.funcs for op in func.ops if op.kind == "nn.conv2d"]
+        there = {"nn.max_pool", "lax.reshape", "nn.dense"} <= set(kinds(module))
+        return there and any(op.shape[1] < op.operands[0].shape[1] - 1 for op in convs)
+
+    func = read_module(smallest(text, fails)).main
+    verify(func, "reduction")
+    assert func.parameters[0].shape[0] == func.parameters[0].shape[3] == 1
+    assert max(op.type.size for op in func.ops) <= 16
+
+
+@pytest.mark.parametrize(("x", "shape"), [("2,7,7,3", "[-1, 147]"), ("6,4", "[2, 3, 4]"),
+                                          ("8,9", "[8, 3, 3]")])  # fmt: skip
+def test_reshapes_shrink_whatever_becomes_of_their_extents(x, shape):
+    text = f"func @main(%x: f32[{x}]) {{\n  %0 = lax.reshape(%x, shape={shape})\n  return %0\n}}\n"
+    func = read_module(smallest(text, lambda module: "lax.reshape" in kinds(module))).main
+    assert func.results[0].type.size == 1
+
+
+def test_channels_take_their_scales_along():
+    text = """func @main(%x: i8<0.5:3>[2,8,8,4]) -> (i8<0.1:0>[2,8,8,6]) {
+  %w = const(value=random) : i8<[0.1,0.2,0.3,0.4,0.5,0.6]:0 @3 narrow>[1,1,4,6]
+  %b = const(value=random) : i32[6]
+  %0 = int8.conv2d(%x, %w, %b, to=i8<0.1:0>,
+                   rescale=f32_half_even(scale=[0.1,0.2,0.3,0.4,0.5,0.6]))
+  return %0
+}
+"""
+    func = read_module(smallest(text, lambda module: "int8.conv2d" in kinds(module))).main
+    (op,) = func.results
+    assert op.shape == (1, 1, 1, 1) and op.attributes["rescale"].scale.shape == (1,)
+    assert op.operands[1].type.scale.shape == (1,)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (2, 5), (3, 7)])
+def test_of_data_the_part_that_is_needed_is_kept(place):
+    from qir.text import encoded
+
+    data = np.ones((4, 8), np.float32)
+    data[place] = np.nan
+    text = (f'reproducer(pipeline="calibrate", samples="{encoded({"0/x": data})}")\n'
+            "func @main(%x: f32[4,8]) -> (f32[4,8]) {\n  return %x\n}\n")  # fmt: skip
+
+    def fails(module: Module) -> bool:
+        record = record_of(module, "<text>")
+        return any(np.isnan(a).any() for item in record.samples or () for a in item.values())
+
+    (item,) = record_of(read_module(smallest(text, fails)), "<text>").samples
+    assert item["x"].shape == (1, 1)
+
+
+def test_lists_of_integers_become_zeros_or_ones():
+    text = ("func @main(%x: f32[2,3]) -> (f32[6,9]) {\n"
+            "  %0 = lax.pad(%x, low=[1, 2], high=[3, 4])\n  return %0\n}\n")  # fmt: skip
+    left = smallest(text, lambda module: "lax.pad" in kinds(module))
+    assert "lax.pad(%x, low=[0, 0], high=[0, 0]) : f32[1,1]" in left
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_network_in_any_form_is_reduced_to_the_ops_that_are_wanted(seed):
+    rng = np.random.default_rng(seed)
+    func = draw_network(rng)
+    samples = [[rng.standard_normal(p.shape).astype(np.float32) for p in func.parameters]]
+    steps = "float_front, insert_observers, calibrate, propagate_types, requantize"
+    stage = one_of(rng, ("canonicalize", "float_front", steps, f"{steps}, lower_int8", "ptq_int8"))
+    module = qir.run_pipeline(func, stage, samples, run=evaluate)
+    present = sorted(set(kinds(module)))
+    wanted = {one_of(rng, present), one_of(rng, present)}
+    left = smallest(whole_text(module), lambda module: wanted <= set(kinds(module)))
+    for func in (again := read_module(left)).funcs:
+        verify(func, "reduction")
+    assert len(kinds(again)) <= 9
 
 
 def test_ops_of_several_results_and_grids_are_cut():
@@ -271,6 +363,34 @@ def test_errors_of_the_command_line(tmp_path, monkeypatch, capsys):
     assert status(cli, ["reduce", "g.qir", "--check", "false", "-o", "o.qir"], "qir") == 0
     assert Path("o.qir").read_text() == "func @f(%x: f32[1]) -> (f32[1]) {\n  return %x\n}\n"
     assert "o.qir: 0 ops -> 0 ops, " in capsys.readouterr().err
+
+
+def test_a_command_that_fails_no_more_on_what_is_left_is_said_to(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("g.qir").write_text("func @f(%x: f32[2]) -> (f32[2]) {\n  %0 = nn.relu(%x)\n"
+                             "  %1 = nn.tanh(%0)\n  return %1\n}\n")  # fmt: skip
+    Path("runs").write_text("")
+    check = "test $(wc -c < runs) -gt 4 && exit 0; printf x >> runs; exit 4 #"
+    assert status(cli, ["reduce", "g.qir", "--check", check, "-o", "o.qir"], "qir") == 1
+    assert capsys.readouterr().err.endswith(
+        "o.qir: error: on what is left the command does not fail in this way any more\n"
+        "  help: does it do the same each time?\n")  # fmt: skip
+
+
+def test_a_reproducer_needs_no_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    graph = ("func @main(%x: f32[2,4]) -> (f32[2,4]) {\n  %0 = nn.tanh(%x)\n"
+             "  %1 = quant.observe(%0, name=a)\n  return %1\n}\n")  # fmt: skip
+    Path("g.qir").write_text(graph)
+    assert status(cli, ["reduce", "g.qir"], "qir") == 1
+    assert "--check is missing: say what fails on this graph" in capsys.readouterr().err
+    np.savez("x.npz", x=np.full((1, 2, 4), np.inf, np.float32))
+    words = ["opt", "g.qir", "-p", "cse, calibrate", "--calibration", "x.npz", "--reproducer", "r"]
+    assert status(cli, words, "qir") == 1
+    assert status(cli, ["reduce", "r", "-o", "o.qir"], "qir") == 0, capsys.readouterr().err
+    left = read_module(Path("o.qir").read_text())
+    assert kinds(left) == ["parameter", "quant.observe"]
+    assert record_of(left, "o.qir").pipeline == "calibrate"
 
 
 def test_an_interrupt_keeps_the_best_so_far(tmp_path):

@@ -28,6 +28,7 @@ from qir.reproducer import (
     steps_text,
 )
 from qir.reproducer.capture import rest
+from qir.samples import batches
 from qir.text import decoded, encoded, load_module, read_module, save_module, whole_text
 
 registry.load_dialects()
@@ -233,6 +234,22 @@ def test_the_slice_of_samples_that_fails_is_kept(give):
     _, record = kept("positive", samples=give(items))
     (item,) = record.samples
     assert item["x"].shape == (2, 4) and (item["x"] < 0).sum() == 1 and record.again
+
+
+@pytest.mark.parametrize(("give", "count"), [(list, 12), (lambda items: lambda: iter(items), 12),
+                                             (iter, 9)])  # fmt: skip
+def test_where_many_samples_are_needed_no_more_than_were_drawn_are_kept(give, count, monkeypatch):
+    @graph_pass("any -> any")
+    def many(func: Func, *, samples: Samples) -> Func:
+        """Fail on the twelfth sample."""
+        if sum(1 for _ in batches(func, samples)) > 11:
+            raise ValueError("too many")
+        return func
+
+    monkeypatch.setitem(registry.passes(), "many", many)
+    items = [np.full((2, 4), i, np.float32) for i in range(12)]
+    _, record = kept("many", samples=give(items))
+    assert len(record.samples) == count and record.again == (count == 12)
 
 
 def test_no_samples_are_kept_where_no_step_takes_any():

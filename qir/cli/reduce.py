@@ -1,9 +1,11 @@
 """`qir reduce`: a failing graph, its pipeline and its data made as small as they still fail."""
 
 import os
+import shlex
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,8 +20,9 @@ LEAST_SECONDS, TIMES = 10.0, 10
 
 @click.command("reduce")
 @click.argument("file")
-@click.option("--check", "command", required=True, metavar="COMMAND",
-              help="Fails on the graph, whose path stands for {} in it or comes last.")  # fmt: skip
+@click.option("--check", "command", metavar="COMMAND",
+              help="Fails on the graph, whose path stands for {} in it or comes last; by default "
+                   "qir opt, on a reproducer.")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE.qir", help="Default: NAME.reduced.qir.")
 @click.option("--match", metavar="REGEX",
               help="What a run must say to be the same failure, instead of the last error "
@@ -34,7 +37,9 @@ def reduce(file, command, output, match, any_failure, timeout) -> None:
     numbers aside. The smallest graph so far is always in the output, whole.
     """
     from .. import registry
+    from ..errors import QirError
     from ..reduction import Search, case_of, reduced
+    from ..reduction.command import by_shell
 
     if match is not None and any_failure:
         raise click.UsageError("--match and --any-failure exclude each other")
@@ -43,10 +48,13 @@ def reduce(file, command, output, match, any_failure, timeout) -> None:
     registry.load_dialects()
     started = time.perf_counter()
     case = case_of(read_text(file), "<stdin>" if file == "-" else file)
+    if command is None and case.record is None:
+        raise click.UsageError("--check is missing: say what fails on this graph")
+    command = command or f"{shlex.quote(sys.executable)} -m qir opt"
     before = _size(case)
     with TemporaryDirectory(prefix="qir-") as folder, _judged(command) as run, _bar(case) as shown:
-        check = _check(case, Path(folder), command, run, match, any_failure, timeout)
-        search = Search(case, check)
+        failure, ended = _failing(case, Path(folder), command, run, match, any_failure, timeout)
+        search = Search(case, lambda text: failure.is_of(ended(text)))
 
         def keep(best) -> None:
             _write(output, best)
@@ -56,10 +64,14 @@ def reduce(file, command, output, match, any_failure, timeout) -> None:
         keep(case)
         try:
             reduced(search)
+            left = by_shell(command, Path(output), timeout)
         finally:
             spent = time.perf_counter() - started
             click.echo(f"{output}: {before} -> {_size(search.best)}, {search.tests} runs of the "
                        f"command, {spent:.1f} s", err=True)  # fmt: skip
+    if not failure.is_of(left):
+        raise QirError("on what is left the command does not fail in this way any more", at=output,
+                       help="does it do the same each time?")  # fmt: skip
 
 
 def _size(case) -> str:
@@ -77,14 +89,17 @@ def _write(output: str, case) -> None:
     write_atomically(output, case.text())
 
 
-def _check(case, folder: Path, command: str, run, match, any_failure: bool,
-           timeout: float | None):  # fmt: skip
-    """The test of a text; QirError if the command does not fail on the case as it is."""
-    from ..reduction.command import failure_of
+def _failing(case, folder: Path, command: str, run, match, any_failure: bool,
+             timeout: float | None):  # fmt: skip
+    """How the command fails on the case as it is, and what runs it on a text.
+
+    QirError if it does not fail.
+    """
+    from ..reduction.command import Ended, failure_of
 
     path = folder / "candidate.qir"
 
-    def ended(text: str, seconds: float | None):
+    def ended(text: str, seconds: float | None) -> Ended:
         path.write_text(text, encoding="utf-8")
         return run(command, path, seconds)
 
@@ -92,7 +107,7 @@ def _check(case, folder: Path, command: str, run, match, any_failure: bool,
     failure = failure_of(ended(case.text(), timeout), command, match, any_failure)
     first = time.perf_counter() - started
     seconds = timeout or max(LEAST_SECONDS, TIMES * first)
-    return lambda text: failure.is_of(ended(text, seconds))
+    return failure, partial(ended, seconds=seconds)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from ..errors import QirError
 from ..ir import Func, Op
 from ..pipeline import flat
 from ..reproducer import uses_samples
@@ -27,7 +26,7 @@ from .graphs import (
     units,
 )
 from .minimize import minimized
-from .shapes import cut, extents, resized, with_extent
+from .shapes import extents, part_of, resized
 
 
 @dataclass(eq=False)
@@ -48,7 +47,7 @@ class Search:
         """Whether a case fails; False where it cannot be made. One that does is the new best."""
         try:
             case = make()
-        except QirError:
+        except Exception:  # what cannot be typed; a plugin's typing may raise anything
             return False
         if not all(func.results for func in case.funcs) or not case.funcs:
             return False
@@ -209,61 +208,79 @@ def default_attributes(search: Search) -> None:
     _edits(search, wanted)
 
 
+def plain_numbers(search: Search) -> None:
+    """Make lists of integers zeros or ones, such as the widths of a padding."""
+
+    def to_plain(key: str, value: tuple, number: int) -> Edit:
+        return lambda op, operands: op.with_operands(*operands, **{key: (number,) * len(value)})
+
+    def wanted(func: Func, number: int):
+        for op in units(func):
+            for key, (_, default) in op.definition.attributes.items():
+                value = op.attributes[key]
+                integers = isinstance(value, tuple) and all(type(n) is int for n in value)
+                if integers and value != default and any(n not in range(number + 1) for n in value):
+                    yield op, to_plain(key, value, number)
+
+    for number in (0, 1):
+        _edits(search, partial(wanted, number=number))
+
+
 def smaller_shapes(search: Search) -> None:
     """Make extents less, first each number wherever it stands, then single ones."""
     for name in [func.name for func in search.best.funcs]:
         for extent in extents(_named(search.best, name)):
-            for less in _less(extent):
-                if _resized(search, name, partial(resized, old=extent, new=less)):
-                    break
-                if _resized(search, name, partial(resized, old=extent, new=less,
-                                                  attributes=False)):  # fmt: skip
-                    break
-        count = len(_named(search.best, name).ops)
-        for index, axis in ((i, a) for i in range(count) for a in range(8)):
-            _one_extent(search, name, index, axis)
+            _shrunk(search, name, extent, lambda func, less, old=extent: ({old: less}, None))
+        for index in range(len(_named(search.best, name).ops)):
+            op = _named(search.best, name).ops[index]
+            if op.kind not in ("parameter", "const"):
+                continue
+            for axis, extent in enumerate(op.shape):
+                _shrunk(search, name, extent, partial(_one_extent, index=index, axis=axis))
+
+
+def _shrunk(search: Search, name: str, extent: int, change: Callable) -> None:
+    """Try what is less than an extent, the least first; of data the first part and the last.
+
+    change: from a function and what the extent becomes to its `resized` ones.
+    """
+    for less in _less(extent):
+        for last in (False, True):
+            case, func = search.best, _named(search.best, name)
+            if search.fails(partial(_resized, case, func, *change(func, less), last)):
+                return
 
 
 def _less(extent: int) -> list[int]:
-    """What to try in place of an extent: 1, 2 and its halves, the least first."""
-    found = {1, 2}
-    half = extent // 2
+    """What to try in place of an extent: 1, 2, its halves, one less; the least first."""
+    found, half = {1, 2, extent - 1}, extent // 2
     while half > 2:
         found.add(half)
         half //= 2
-    return sorted(found - {extent})
+    return sorted(n for n in found if 0 < n < extent)
 
 
-def _one_extent(search: Search, name: str, index: int, axis: int) -> None:
-    for less in (1, 2):
-        op = _named(search.best, name).ops[index]
-        if op.kind not in ("parameter", "const") or axis >= op.type.rank or op.shape[axis] <= less:
-            return
-        if _resized(search, name, partial(with_extent, which=op, axis=axis, extent=less)):
-            return
+def _one_extent(func: Func, less: int, index: int, axis: int):
+    shape = func.ops[index].shape
+    return {}, {func.ops[index]: (*shape[:axis], less, *shape[axis + 1 :])}
 
 
-def _resized(search: Search, name: str, change: Callable[[Func], Func]) -> bool:
-    case, func = search.best, _named(search.best, name)
-
-    def make() -> Case:
-        made = change(func)
-        after = case.with_func(func, made)
-        if case.samples is None or len(case.funcs) > 1:
-            return after
-        shapes = {p.attributes["name"]: (p.shape, new.shape)
-                  for p, new in zip(func.parameters, made.parameters, strict=True)}  # fmt: skip
-        return after.with_samples(tuple(_fitting(item, shapes) for item in case.samples))
-
-    return search.fails(make)
+def _resized(case: Case, func: Func, everywhere, shapes, last: bool) -> Case:
+    made = resized(func, everywhere, shapes, last)
+    after = case.with_func(func, made)
+    if case.samples is None or len(case.funcs) > 1:
+        return after
+    cuts = {p.attributes["name"]: (p.shape, new.shape)
+            for p, new in zip(func.parameters, made.parameters, strict=True)}  # fmt: skip
+    return after.with_samples(tuple(_fitting(item, cuts, last) for item in case.samples))
 
 
-def _fitting(item, shapes: Mapping[str, tuple]):
+def _fitting(item, cuts: Mapping[str, tuple], last: bool):
     """An item cut to the new shapes of the inputs that it fitted."""
     if not isinstance(item, Mapping):
         return item
-    return {name: cut(array, shapes[name][1])
-            if name in shapes and array.shape == shapes[name][0] else array
+    return {name: part_of(array, cuts[name][1], last)
+            if name in cuts and array.shape == cuts[name][0] else array
             for name, array in item.items()}  # fmt: skip
 
 
@@ -323,4 +340,4 @@ def no_locations(search: Search) -> None:
 
 PHASES = (fewer_functions, plain_constants, no_locations, fewer_ops, fewer_results, fewer_steps,
           passed_on, fewer_samples, shared_inputs, as_zeros, splat_constants, default_attributes,
-          smaller_shapes, shorter_files)  # fmt: skip
+          plain_numbers, smaller_shapes, shorter_files)  # fmt: skip

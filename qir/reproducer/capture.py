@@ -33,6 +33,7 @@ class Drawn:
 
     first: list = field(default_factory=list)
     last: list = field(default_factory=list)
+    count: int = 0
     source: object = None
 
     def watched(self, resources: Mapping[str, object]) -> Mapping[str, object]:
@@ -45,15 +46,18 @@ class Drawn:
 
     def draw(self) -> Iterator:
         """The items, noted down one after the other."""
-        self.first, self.last = [], []
+        self.first, self.last, self.count = [], [], 0
         for item in self.source() if callable(self.source) else self.source:
             if len(self.first) < KEPT:
                 self.first.append(item)
-            self.last = [item]
+            self.last, self.count = [item], self.count + 1
             yield item
 
     def slices(self) -> Iterator[tuple]:
-        """What may be enough to fail again: the last item drawn, the first, all that is kept."""
+        """What may be enough to fail again: the last item drawn, the first, all that is kept.
+
+        Then twice as many and so on, up to all that were drawn, of data that can be read again.
+        """
         if not self.first:
             self.first = list(islice(_again(self.source), 1))
         if self.last:
@@ -61,6 +65,13 @@ class Drawn:
         if self.first and not _among(self.first[0], self.last):
             yield (self.first[0],)
         yield (*self.first, *(item for item in self.last if not _among(item, self.first)))
+        many = 2 * KEPT
+        while many < 2 * self.count:
+            items = tuple(islice(_again(self.source), min(many, self.count)))
+            if len(items) <= KEPT:  # it can be read once alone
+                return
+            yield items
+            many *= 2
 
 
 def _again(source) -> Iterator:

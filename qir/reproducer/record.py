@@ -15,7 +15,7 @@ HEADER = "reproducer"
 _BYTES = "data:base64,"
 _TOP = """\
 // Run it again:      qir opt FILE
-// Make it smaller:   qir reduce FILE --check 'qir opt {}'
+// Make it smaller:   qir reduce FILE
 """
 _UNSURE = "// Run again in this form it did not fail alike: the cause may lie outside of it.\n"
 
