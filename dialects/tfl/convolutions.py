@@ -38,11 +38,11 @@ def conv_2d(x: Type, w: Type, b: Type | None = None, *, padding: Padding = "SAME
 @expands(conv_2d)
 def _(op, kernels, x, w, b=None):
     a = op.attributes
-    geometry = dict(
-        strides=(a["stride_h"], a["stride_w"]), padding=a["padding"].lower(),
-        dilation=(a["dilation_h_factor"], a["dilation_w_factor"]),
-        groups=x.shape[3] // w.shape[3],
-    )  # fmt: skip
+    geometry = {
+        "strides": (a["stride_h"], a["stride_w"]), "padding": a["padding"].lower(),
+        "dilation": (a["dilation_h_factor"], a["dilation_w_factor"]),
+        "groups": x.shape[3] // w.shape[3],
+    }  # fmt: skip
     w = transposed(w, (1, 2, 3, 0))
     clamp = clamp_of(a["fused_activation_function"])
     if not is_quantized(x.type, w.type):

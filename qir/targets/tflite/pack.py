@@ -1,4 +1,4 @@
-"""Writing a flatbuffer by its schema: the dicts that `unpack` gives, as bytes, deterministically."""
+"""Writing a flatbuffer by its schema: the dicts that `unpack` gives, as bytes."""
 
 import numpy as np
 

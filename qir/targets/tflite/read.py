@@ -45,8 +45,9 @@ def _module(model: dict) -> Module:
     _refuse_unknown(model, graphs)
     names = _names(graphs)
     signatures = {s["subgraph_index"]: s for s in model["signature_defs"] or ()}
+    named = enumerate(zip(graphs, names, strict=True))
     return Module(tuple(_Graph(model, graph).func(name, signatures.get(i))
-                        for i, (graph, name) in enumerate(zip(graphs, names, strict=True))))  # fmt: skip
+                        for i, (graph, name) in named))  # fmt: skip
 
 
 def _names(graphs: list[dict]) -> list[str]:
