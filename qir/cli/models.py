@@ -23,8 +23,8 @@ _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_p
 _TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
 
 MODEL_HELP = """MODEL is a saved graph (model.qir), a TensorFlow Lite model (model.tflite) or a
-function: package.module:function or path.py:function. A function without arguments is called for the model, or the model and an
-example."""
+function: package.module:function or path.py:function. A function without arguments is called for
+the model, or the model and an example."""
 
 
 def pipeline_options(command):
