@@ -20,7 +20,7 @@ registry.load_dialects()
 registry.targets()
 OURS = {kind: op for kind, op in OPS.items() if op.typing.__module__.startswith("qir.")}
 INTEGER = sorted(kind for kind, op in OURS.items() if op.span or op.moves)
-OTHER = sorted(set(OURS) - set(INTEGER))
+OTHER = sorted(k for k in set(OURS) - set(INTEGER) if not k.startswith("tfl."))
 
 
 # Every op.

@@ -182,7 +182,7 @@ class _Graph:
         place = self.name(outputs[0]) if outputs else None
         try:
             operands, attributes = self.operands(known, operator)
-            attributes |= _options(known, operator["builtin_options"])
+            attributes = _options(known, operator["builtin_options"]) | attributes
             if "to" in known.definition.attributes and outputs:
                 attributes["to"] = self.stated(operands, self.type(outputs[0]).element)
             op = known.definition.build(tuple(operands), attributes, location=(place,))
@@ -264,7 +264,7 @@ def _options(known: Builtin, union) -> dict:
     for name, value in options.items():
         if name in known.definition.attributes:
             kind, _ = known.definition.attributes[name]
-            found[name] = coerce(_plain(value), kind) if value is not None else ()
+            found |= {name: coerce(_plain(value), kind)} if value is not None else {}
         elif not _is_default(table, name, value):
             raise QirError(f"the option {name} is {value}, which qir does not know")
     return found
