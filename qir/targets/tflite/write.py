@@ -125,7 +125,7 @@ def _operator(table: _Tensors, op: Op) -> dict:
     known = BUILTINS.get(op.kind)
     if known is None:
         raise QirError(f"{op.kind} is no operator of TensorFlow Lite", at=place_of(op),
-                       help="legalize(target=tflite) makes such of it")  # fmt: skip
+                       help="a graph of tfl ops is what a .tflite file holds")  # fmt: skip
     inputs = np.array(_inputs(table, known, op), np.int32)
     several = isinstance(op.type, TupleType)
     results = [item(op, i) for i in range(len(op.type.items))] if several else [op]
