@@ -174,6 +174,13 @@ class Quantized:
         """Write the lowered graph, which `qir.load` legalizes for its target again."""
         save_module(self.module, path)
 
+    def export_tflite(self, path: str | Path) -> None:
+        """Write the model as a `.tflite` file; QirError lists what TensorFlow Lite has no op for.
+
+        Its kernels round in their own ways; `qir.load(path, kernels=...)` computes as they do.
+        """
+        import_module("qir.interchange").save(self.module, path, "tflite")
+
     def report(self) -> str:
         """What became of the model: ops, float ops left and why, size of the weights."""
         before = self.float_module.main if self.float_module is not None else None

@@ -90,5 +90,5 @@ CASES = {
     "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "RESHAPE": reshape,
 }  # fmt: skip
 
-KNOWN = {("QUANTIZE", "tflite_builtin"): VECTORS, ("DEQUANTIZE", "tflite_builtin"): VECTORS}
+KNOWN = {(operator, "tflite_builtin"): VECTORS for operator in ("MUL", "QUANTIZE", "DEQUANTIZE")}
 """Pairs of operator and kernel set that do not agree, with the cause."""

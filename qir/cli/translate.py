@@ -10,7 +10,7 @@ HELP = """FORMAT is one of
 \b
   qir        qir's own text, its weights in a file beside it (.qir)
   mlir       MLIR's generic form with !quant types (.mlir)
-  tflite     a TensorFlow Lite model, of a graph of tfl ops (.tflite)
+  tflite     a TensorFlow Lite model (.tflite)
   stablehlo  the program that XLA runs: as text (.stablehlo), as portable
              bytes (.mlirbc), for jax.export.deserialize (.jax)
   dot        Graphviz (.dot, .gv)

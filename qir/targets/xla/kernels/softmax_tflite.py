@@ -1,4 +1,4 @@
-"""Softmax as TensorFlow Lite's kernels compute it, bit for bit (`dialects/int8/softmax.py`)."""
+"""Softmax as TensorFlow Lite's kernels compute it (`dialects/int8/tflite_softmax.py`)."""
 
 import jax.numpy as jnp
 import numpy as np
