@@ -3,7 +3,7 @@
 from .arithmetic import add, mul, sub
 from .convolutions import conv_2d, depthwise_conv_2d, fully_connected
 from .dialect import tfl
-from .movement import reshape
+from .movement import concatenation, mean, pad, reshape, transpose
 from .normalize import softmax
 from .pooling import average_pool_2d, max_pool_2d
 from .unary import (
@@ -18,7 +18,7 @@ from .unary import (
 )
 
 __all__ = [
-    "add", "average_pool_2d", "conv_2d", "depthwise_conv_2d", "dequantize", "exp",
-    "fully_connected", "logistic", "max_pool_2d", "mul", "quantize", "relu", "relu6",
-    "relu_n1_to_1", "reshape", "softmax", "sub", "tanh", "tfl",
+    "add", "average_pool_2d", "concatenation", "conv_2d", "depthwise_conv_2d", "dequantize", "exp",
+    "fully_connected", "logistic", "max_pool_2d", "mean", "mul", "pad", "quantize", "relu",
+    "relu6", "relu_n1_to_1", "reshape", "softmax", "sub", "tanh", "tfl", "transpose",
 ]  # fmt: skip

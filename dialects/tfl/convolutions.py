@@ -65,7 +65,7 @@ def affine_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
 def transposed(w: Op, order: tuple[int, ...]) -> Op:
     """A weight with its axes in another order, made here and now where it is a constant."""
     if not w.is_const:
-        return lax.transpose(w, axes=order)
+        return lax.transpose(w, permutation=order)
     grid = w.type.grid
     if grid is not None and grid.axis is not None:
         grid = Grid(grid.scale, grid.zero, order.index(grid.axis), narrow=grid.narrow)

@@ -84,3 +84,6 @@ def clamp_of(activation: str) -> tuple[float, float] | None:
 CLAMPS = {"NONE": None, "RELU": (0.0, float("inf")), "RELU6": (0.0, 6.0),
           "RELU_N1_TO_1": (-1.0, 1.0)}  # fmt: skip
 """Real bounds by fused activation."""
+
+PAIRED = ("paddings",)
+"""Slots that files hold as rows of two numbers."""

@@ -21,7 +21,8 @@ from ...types import Grid, Type
 def rules() -> tuple[Rule, ...]:
     """The rules that `legalize(target=tflite)` applies."""
     return (convolution, depthwise_convolution, dense_layer, sum_or_product, average, maximum,
-            new_shape, quantized, dequantized, requantized, probabilities, function)  # fmt: skip
+            new_shape, permuted, padded, joined, mean_over_axes, quantized, dequantized,
+            requantized, probabilities, function)  # fmt: skip
 
 
 @rule(either(int8.conv2d, nn.conv2d)(...) @ "op")
@@ -78,6 +79,34 @@ def maximum(op, x):
 def new_shape(op, x):
     """An extent of -1 stays one."""
     return tfl.reshape(x, new_shape=op.attributes["shape"])
+
+
+@rule(lax.transpose(V.x) @ "op")
+def permuted(op, x):
+    """Axes in another order."""
+    return tfl.transpose(x, perm=op.attributes["permutation"])
+
+
+@rule(lax.pad(V.x) @ "op")
+def padded(op, x):
+    """Zeros at the sides."""
+    low, high = op.attributes["low"], op.attributes["high"]
+    plain = min(*low, *high, 0) == 0 and not any(op.attributes["interior"] or ())
+    require(plain and op.attributes["value"] == 0, "it is no padding by zeros at the sides")
+    return tfl.pad(x, paddings=[n for pair in zip(low, high, strict=True) for n in pair])
+
+
+@rule(lax.concatenate(...) @ "op")
+def joined(op):
+    """One after the other."""
+    return tfl.concatenation(*op.operands, axis=op.attributes["axis"])
+
+
+@rule(either(int8.mean, nn.mean)(V.x) @ "op")
+def mean_over_axes(op, x):
+    """Means over axes."""
+    return tfl.mean(x, axis=op.attributes["axes"], keep_dims=op.attributes["keepdims"],
+                    to=_stated(op))  # fmt: skip
 
 
 @rule(quant.quantize(V.x) @ "op")

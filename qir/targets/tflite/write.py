@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qir.dialects.tfl.dialect import BUILTINS, Builtin
+from qir.dialects.tfl.dialect import BUILTINS, PAIRED, Builtin
 
 from ... import __version__
 from ...errors import QirError
@@ -101,6 +101,7 @@ class _Tensors:
     def constant(self, value, name: str) -> int:
         """An attribute as the tensor of i32 that an operator reads it from."""
         array = np.asarray(value, np.int32)
+        array = array.reshape(-1, 2) if name in PAIRED else array
         key = (array.shape, array.tobytes())
         if key not in self.numbers:
             type = tensor("i32", array.shape)
