@@ -75,11 +75,41 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
     return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result)
 
 
-def load(path: str | Path, target: str = "xla") -> "Quantized":
-    """A saved model as a callable."""
+def load(path: str | Path, target: str = "xla", kernels: str = "xnnpack") -> "Quantized":
+    """A saved model as a callable: a graph of qir, or a `.tflite` file that anybody made.
+
+    kernels: whose arithmetic a `.tflite` model is to have, `tflite_reference`, `tflite_builtin` or
+    `xnnpack`; other graphs state theirs.
+    """
     registry.load_dialects()
     registry.target_named(target)
-    return Quantized(load_module(path), target)
+    module = read_model(path)
+    if is_tflite(path):
+        steps = compose(f"expand_tfl(kernels={kernels}), canonicalize")
+        module = Module(tuple(run_steps(steps, func) for func in module.funcs), module.headers)
+    return Quantized(module, target)
+
+
+def read_model(path: str | Path) -> Module:
+    """The module in a file: a graph of qir, or a `.tflite` model in the tfl dialect."""
+    registry.load_dialects()
+    if is_tflite(path):
+        return import_module("qir.targets.tflite.read").read(path)
+    return load_module(path)
+
+
+def read_float_model(path: str | Path) -> Module:
+    """The module in a file as one to quantize: of a `.tflite` model what it is in reals."""
+    module = read_model(path)
+    if not is_tflite(path):
+        return module
+    steps = compose("dequantize_tfl, expand_tfl")
+    return Module(tuple(run_steps(steps, func) for func in module.funcs), module.headers)
+
+
+def is_tflite(path: str | Path) -> bool:
+    """Whether a file is TensorFlow Lite's, by its name."""
+    return Path(path).suffix == ".tflite"
 
 
 def save(module: Module | Func, path: str | Path) -> None:
@@ -143,6 +173,13 @@ class Quantized:
     def save(self, path: str | Path) -> None:
         """Write the lowered graph, which `qir.load` legalizes for its target again."""
         save_module(self.module, path)
+
+    def export_tflite(self, path: str | Path) -> None:
+        """Write the model as a `.tflite` file; QirError lists what TensorFlow Lite has no op for.
+
+        Its kernels round in their own ways; `qir.load(path, kernels=...)` computes as they do.
+        """
+        import_module("qir.interchange").save(self.module, path, "tflite")
 
     def report(self) -> str:
         """What became of the model: ops, float ops left and why, size of the weights."""

@@ -257,9 +257,10 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["model.py:modl"], "error: model.py has no 'modl'\n  help: did you mean 'model'? known: "
      "load, model, strange\n"),
     (["model.py:W"], "error: model.py:W is no function, it is of the type ndarray\n"),
-    (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir) or a "
-     "function: package.module:function or path.py:function. A function without arguments is "
-     "called for the model, or the model and an example.\n"),
+    (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir), a "
+     "TensorFlow Lite model (model.tflite) or a function: package.module:function or "
+     "path.py:function. A function without arguments is called for the model, or the model and "
+     "an example.\n"),
     (["no_such_module:f"], "error: importing no_such_module raised ModuleNotFoundError: No module "
      "named 'no_such_module'\n"),
     (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"
@@ -275,7 +276,7 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
      "model.py: error: this holds no arrays as numpy.savez writes them\n"),
     (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
      "pipelines/ptq_int8.pipe:16:3: error: legalize: unknown target 'abacus'\n"
-     "    legalize(target=$target),\n    ^^^^^^^^\n  help: known: xla\n"),
+     "    legalize(target=$target),\n    ^^^^^^^^\n  help: known: tflite, xla\n"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
     assert call("quantize", *words) == (1, "", message)

@@ -22,9 +22,9 @@ _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_p
 """How the files start that a user's model is not in."""
 _TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
 
-MODEL_HELP = """MODEL is a saved graph (model.qir) or a function: package.module:function or
-path.py:function. A function without arguments is called for the model, or the model and an
-example."""
+MODEL_HELP = """MODEL is a saved graph (model.qir), a TensorFlow Lite model (model.tflite) or a
+function: package.module:function or path.py:function. A function without arguments is called for
+the model, or the model and an example."""
 
 
 def pipeline_options(command):
@@ -94,13 +94,16 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
 @click.option("--inputs", metavar="FILE.npz", help="An array for each input, by name.")
 @click.option("-o", "--output", metavar="FILE.npz", help="Write the results here, by name.")
 @click.option("--target", default="xla", show_default=True)
-def run(model, inputs, output, target) -> None:
+@click.option("--kernels", default="xnnpack", show_default=True,
+              type=click.Choice(["tflite_reference", "tflite_builtin", "xnnpack"]),
+              help="Whose arithmetic a .tflite model has.")  # fmt: skip
+def run(model, inputs, output, target, kernels) -> None:
     """Run a saved graph on arrays (random ones by default) and show or write the results."""
     from .. import api
     from ..arrays import by_parameter, described, random_inputs, read_arrays, write_arrays
 
     check_folder(output)
-    loaded = api.load(model, target)
+    loaded = api.load(model, target, kernels)
     func = loaded.module.main
     arrays = random_inputs(func, "run")
     if inputs is not None:
@@ -135,13 +138,11 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
 
 
 def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):
-    """The module a saved graph holds, or that tracing a function gives."""
-    from .. import api, registry
-    from ..text import load_module
+    """The module a saved graph holds, or that tracing a function gives, in reals."""
+    from .. import api
 
-    if model.endswith(".qir"):
-        registry.load_dialects()
-        return load_module(model)
+    if model.endswith((".qir", ".tflite")):
+        return api.read_float_model(model)
     function, own = model_and_example(model)
     arguments = own if own and not inputs else example(model, calibration, inputs)
     shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arguments)

@@ -10,6 +10,7 @@ HELP = """FORMAT is one of
 \b
   qir        qir's own text, its weights in a file beside it (.qir)
   mlir       MLIR's generic form with !quant types (.mlir)
+  tflite     a TensorFlow Lite model (.tflite)
   stablehlo  the program that XLA runs: as text (.stablehlo), as portable
              bytes (.mlirbc), for jax.export.deserialize (.jax)
   dot        Graphviz (.dot, .gv)
@@ -20,7 +21,7 @@ and follows from the suffix of OUT where it is left out."""
 
 
 @click.command("translate", epilog=HELP)
-@click.argument("file", default="-", metavar="[FILE.qir]")
+@click.argument("file", default="-", metavar="[FILE]")
 @click.option("--to", metavar="FORMAT", help="The format to write.")
 @click.option("-o", "--output", metavar="OUT", help="Write here, not to stdout.")
 @click.option("--func", "wanted", metavar="@NAME", help="Of several functions only this one.")
@@ -34,7 +35,7 @@ and follows from the suffix of OUT where it is left out."""
 def translate(file, to, output, wanted, batch, against, around, depth, depfile) -> None:
     """Write a graph in another format, draw it, or compare it with another one.
 
-    FILE is a .qir text; nothing or - is stdin.
+    FILE is a .qir text or a .tflite model; nothing or - is a text from stdin.
     """
     from ..errors import QirError
     from ..interchange import FORMATS, content, format_named, save
@@ -67,12 +68,16 @@ def translate(file, to, output, wanted, batch, against, around, depth, depfile) 
 
 def _read(file: str, wanted: str | None, batch: int | None, names: dict):
     """The module of a file, or its one function that is wanted; `names` takes those of values."""
+    from ..api import is_tflite, read_model
     from ..ir import Module
     from ..registry import load_dialects
     from ..text import read_module
 
     load_dialects()
-    module = read_module(read_text(file), "<stdin>" if file == "-" else file, names=names)
+    if is_tflite(file):
+        module = read_model(file)
+    else:
+        module = read_module(read_text(file), "<stdin>" if file == "-" else file, names=names)
     if wanted is not None:
         module = Module((module[wanted.removeprefix("@")],), module.headers)
     if batch is None:

@@ -57,6 +57,8 @@ FORMATS: dict[str, Format] = {
                   "qir.interchange.formats:qir_text", saver="qir.text:save_module"),
     "mlir": Format("MLIR's generic form with !quant types", (".mlir",),
                    "qir.interchange.mlir:mlir_text"),
+    "tflite": Format("TensorFlow Lite's", (".tflite",), "qir.targets.tflite.write:written",
+                     binary=(".tflite",), target="tflite", needs="tflite"),
     "stablehlo": Format("the program that XLA runs: StableHLO's text, .mlirbc for its portable "
                         "bytes, .jax for what jax.export.deserialize reads",
                         (".stablehlo", ".mlirbc", ".jax"), "qir.targets.xla.export:exported",

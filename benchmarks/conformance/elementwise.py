@@ -1,0 +1,113 @@
+"""Random ops element by element, pools, reshapes and softmax."""
+
+from functools import partial
+
+import numpy as np
+from qir.dialects import tfl
+
+from qir.ir import Func, parameter
+from qir.types import DTYPES, Element, per_tensor
+
+from .convolutions import VECTORS, activation, element
+
+
+def _shape(rng) -> tuple[int, ...]:
+    return tuple(int(n) for n in rng.integers(1, 12, rng.integers(1, 5)))
+
+
+def _func(op, *inputs) -> Func:
+    return Func("main", inputs, (op,), ("y",))
+
+
+def binary(op, rng: np.random.Generator) -> Func:
+    """A random op of two operands, one of them broadcast now and then."""
+    shape = _shape(rng)
+    other = tuple(1 if rng.integers(4) == 0 else n for n in shape)
+    a, b = (parameter(name, element(rng)[each]) for name, each in (("a", shape), ("b", other)))
+    return _func(op(a, b, fused_activation_function=activation(rng), to=element(rng)), a, b)
+
+
+def unary(op, rng: np.random.Generator) -> Func:
+    """A random function of one value; all 256 are among the inputs more often than not."""
+    x = parameter("x", element(rng)[(int(rng.integers(300, 4000)),)])
+    return _func(op(x, to=element(rng)), x)
+
+
+def fixed(op, scale: float, zero: int, rng: np.random.Generator) -> Func:
+    """A random function whose result stands on one grid."""
+    x = parameter("x", element(rng)[(int(rng.integers(300, 4000)),)])
+    return _func(op(x, to=Element(DTYPES["i8"], per_tensor(scale, zero))), x)
+
+
+def quantize(rng: np.random.Generator) -> Func:
+    """A random QUANTIZE of reals, or from one grid to another."""
+    shape = _shape(rng)
+    source = element(rng) if rng.integers(2) else Element(DTYPES["f32"])
+    x = parameter("x", source[shape])
+    return _func(tfl.quantize(x, to=element(rng)), x)
+
+
+def dequantize(rng: np.random.Generator) -> Func:
+    """A random DEQUANTIZE."""
+    x = parameter("x", element(rng)[_shape(rng)])
+    return _func(tfl.dequantize(x), x)
+
+
+def pool(op, rng: np.random.Generator) -> Func:
+    """A random pool."""
+    height, width, channels = (int(n) for n in rng.integers(4, 16, 3))
+    x = parameter("x", element(rng)[(2, height, width, channels)])
+    window = (int(n) for n in rng.integers(1, 5, 2))
+    y = op(x, padding=rng.choice(["SAME", "VALID"]).item(), stride_w=int(rng.integers(1, 4)),
+           stride_h=int(rng.integers(1, 4)), filter_width=next(window), filter_height=next(window),
+           fused_activation_function=activation(rng))  # fmt: skip
+    return _func(y, x)
+
+
+def softmax(rng: np.random.Generator) -> Func:
+    """A random SOFTMAX."""
+    rows, length = int(rng.integers(1, 40)), int(rng.choice([1, 2, 10, 17, 100, 300]))
+    x = parameter("x", element(rng, 1e-3, 0.5)[(rows, length)])
+    to = Element(DTYPES["i8"], per_tensor(1 / 256, -128))
+    return _func(tfl.softmax(x, beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])), to=to), x)
+
+
+def reshape(rng: np.random.Generator) -> Func:
+    """A random RESHAPE."""
+    shape = _shape(rng)
+    x = parameter("x", element(rng)[shape])
+    return _func(tfl.reshape(x, new_shape=(-1, shape[-1])), x)
+
+
+def moved(rng: np.random.Generator) -> Func:
+    """A random PAD, TRANSPOSE and CONCATENATION."""
+    shape = _shape(rng)
+    x = parameter("x", element(rng)[shape])
+    y = tfl.pad(x, paddings=rng.integers(0, 3, 2 * len(shape)).tolist())
+    y = tfl.transpose(y, perm=rng.permutation(len(shape)).tolist())
+    return _func(tfl.concatenation(y, y, axis=int(rng.integers(len(shape)))), x)
+
+
+def mean(rng: np.random.Generator) -> Func:
+    """A random MEAN over height and width, or over the last axis."""
+    shape = tuple(int(n) for n in rng.integers(2, 12, 4))
+    x = parameter("x", element(rng)[shape])
+    axis = [[1, 2], [3], [2, 3]][rng.integers(3)]
+    return _func(tfl.mean(x, axis=axis, keep_dims=bool(rng.integers(2)), to=element(rng)), x)
+
+
+CASES = {
+    "ADD": partial(binary, tfl.add), "SUB": partial(binary, tfl.sub),
+    "MUL": partial(binary, tfl.mul), "QUANTIZE": quantize, "DEQUANTIZE": dequantize,
+    "RELU": partial(unary, tfl.relu), "RELU6": partial(unary, tfl.relu6),
+    "RELU_N1_TO_1": partial(unary, tfl.relu_n1_to_1), "EXP": partial(unary, tfl.exp),
+    "LOGISTIC": partial(fixed, tfl.logistic, 1 / 256, -128),
+    "TANH": partial(fixed, tfl.tanh, 1 / 128, 0),
+    "AVERAGE_POOL_2D": partial(pool, tfl.average_pool_2d),
+    "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "RESHAPE": reshape,
+    "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": mean,
+}  # fmt: skip
+
+KNOWN = {(operator, "tflite_builtin"): VECTORS for operator in ("MUL", "QUANTIZE", "DEQUANTIZE")}
+KNOWN["MEAN", "xnnpack"] = "the delegate's mean is computed in f32, in an order not reproduced yet"
+"""Pairs of operator and kernel set that do not agree, with the cause."""

@@ -1,0 +1,98 @@
+"""Softmax as TensorFlow Lite's kernels compute it: in gemmlowp's fixed point, and in f32."""
+
+import numpy as np
+
+from qir.errors import require
+from qir.ranges import Register, Span, between, stored
+from qir.types import Element, Type
+
+from .dialect import int8, is_quantized
+
+ACCUMULATED = 12
+"""Integer bits of the sum of exponentials."""
+ONE = 2**31 - 1
+"""1 with 31 fractional bits, as near as i32 has it."""
+FORTY_EIGHT_17THS, MINUS_THIRTY_TWO_17THS = 1515870810, -1010580540
+"""48/17 and -32/17 with 29 fractional bits: where Newton's division of [1/2, 1) starts."""
+
+
+def _checked(x: Type, exps: Type, to: Element, storage: str) -> Type:
+    is_quantized(x, "the input")
+    require(x.rank >= 1 and x.shape[-1], f"{x} has nothing along its last axis")
+    entries = 2**x.dtype.bits
+    require(exps.dtype.name == storage and exps.shape == (entries,) and exps.grid is None,
+            f"expected the exponentials {storage}[{entries}], found {exps}")  # fmt: skip
+    require(to.dtype.bits == 8 and to.grid is not None and to.grid.per_tensor
+            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == to.dtype.lo,
+            f"softmax gives 256ths above the lowest stored value, asked for {to}")  # fmt: skip
+    return to[x.shape]
+
+
+@int8.op
+def softmax_gemmlowp(x: Type, exps: Type, *, to: Element) -> Type:
+    """Softmax along the last axis in gemmlowp's fixed point (TFLite BUILTIN_REF).
+
+    exps: i32[256], entry d is exp(-scale * d) with 31 fractional bits, what a value d steps below
+    the largest weighs. Their sum has 19 fractional bits; three steps of Newton's divide by it.
+    """
+    return _checked(x, exps, to, "i32")
+
+
+@softmax_gemmlowp.means
+def _(op, x, exps):
+    x = x.astype(np.int32)
+    e = exps[x.max(-1, keepdims=True) - x].astype(np.int64)
+    half = 1 << (ACCUMULATED - 1)
+    total = ((e + half) >> ACCUMULATED).sum(-1, keepdims=True).astype(np.int32).astype(np.int64)
+    leading = 32 - np.frexp(total.astype(np.float64))[1]  # zero bits before the first one
+    inverse = _reciprocal((total << leading) - 2**31)
+    product = (inverse * e + 2**30) >> 31
+    shift = ACCUMULATED - leading + 31 - 8
+    q = ((product >> (shift - 1)) + 1) >> 1
+    return np.clip(q + op.type.lo, op.type.lo, op.type.hi)
+
+
+@softmax_gemmlowp.spans
+def _(op, x, exps):
+    total = Register("the sum of the exponentials", between(0, op.shape[-1] * 2**19))
+    return Span(stored(op.type), (total,))
+
+
+def _doubling_high(a, b):
+    return (a * b + 2**30) >> 31
+
+
+def _reciprocal(a):
+    """1 / (1 + a) for a in [0, 1), both with 31 fractional bits."""
+    half = (a + 2**31) >> 1
+    x = FORTY_EIGHT_17THS + _doubling_high(half, MINUS_THIRTY_TWO_17THS)
+    for _ in range(3):
+        step = _doubling_high(x, 2**29 - _doubling_high(half, x))
+        x = x + np.clip(step << 2, -(2**31), ONE)
+    return np.minimum(x << 1, ONE)
+
+
+@int8.op
+def softmax_f32(x: Type, exps: Type, *, to: Element) -> Type:
+    """Softmax along the last axis by a table of f32 exponentials (TFLite's builtin kernels).
+
+    exps: f32[256], entry d is exp(-scale * d). They are summed one after the other, first to last,
+    so that the sum has the same bits everywhere; a product with 256 over it is rounded half away.
+    It is the one int8 op that works in f32 on the way, because that kernel does.
+    """
+    return _checked(x, exps, to, "f32")
+
+
+@softmax_f32.means
+def _(op, x, exps):
+    x = x.astype(np.int32)
+    e = exps[x.max(-1, keepdims=True) - x]
+    total = np.add.accumulate(e, -1, dtype=np.float32)[..., -1:]
+    inverse = np.float32(1) / (total * np.float32(1 / 256))
+    q = np.floor((e * inverse).astype(np.float64) + 0.5).astype(np.int32)
+    return np.clip(q + op.type.lo, op.type.lo, op.type.hi)
+
+
+@softmax_f32.spans
+def _(op, x, exps):
+    return stored(op.type)

@@ -1,0 +1,89 @@
+"""The dialect of TensorFlow Lite's builtin operators, and what its ops have in common.
+
+Names of ops and attributes are the schema's, ops in lower case. What a file holds in constant
+tensors of axes and shapes are attributes here; `slots` says at which input of the operator each
+stands. `to` is the element of the results where it is not that of the first operand.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from qir.dialect import Dialect, OpDefinition
+from qir.errors import require
+from qir.tables import table
+from qir.types import Element, Type
+
+tfl = Dialect("tfl", "TensorFlow Lite's builtin operators, as the schema has them")
+
+Activation = Literal["NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT"]
+Padding = Literal["SAME", "VALID"]
+
+
+@dataclass(frozen=True)
+class Builtin:
+    """How an op stands in a file.
+
+    operator: its BuiltinOperator. slots: what each input holds, an operand's name or that of an
+    attribute stored as a tensor of i32. options: the table of its options, None where it has none.
+    """
+
+    definition: OpDefinition
+    operator: str
+    slots: tuple[str, ...]
+    options: str | None
+
+
+BUILTINS: dict[str, Builtin] = table(lambda builtin: builtin.definition.typing)
+"""By the full name of the op."""
+
+
+def builtin(operator: str, options: str | None = None, slots: str | None = None,
+            **traits) -> Callable[[Callable], OpDefinition]:  # fmt: skip
+    """Declare an op by its typing function, named as the operator is in lower case.
+
+    options: the schema's table of options; attributes have the names of its fields. slots: the
+    inputs in order, separated by blanks, where they are not just the operands. traits: those of
+    `Dialect.op`.
+    """
+
+    def declare(typing: Callable) -> OpDefinition:
+        definition = tfl.op(typing, name=operator.lower(), **traits)
+        names = (*definition.required, *definition.optional)
+        if definition.variadic:
+            names = (*names, f"*{definition.variadic}")
+        found = tuple(slots.split()) if slots is not None else names
+        unknown = set(found) - {*names, *definition.attributes}
+        if unknown:
+            raise TypeError(f"{definition.name}: the slots {sorted(unknown)} are no parameters")
+        BUILTINS[definition.name] = Builtin(definition, operator, found, options)
+        return definition
+
+    return declare
+
+
+def on(x: Type, shape, to: Element | None) -> Type:
+    """A result of this shape, of the first operand's element unless another one is stated."""
+    return (to if to is not None else x.element)[shape]
+
+
+def is_quantized(*types: Type) -> bool:
+    """Whether an op computes on stored integers: its operands stand on grids, all of them."""
+    found = [type.grid is not None for type in types]
+    require(all(found) or not any(found),
+            f"operands are quantized or none is, found {', '.join(map(str, types))}")  # fmt: skip
+    return all(found)
+
+
+def clamp_of(activation: str) -> tuple[float, float] | None:
+    """The real bounds that a fused activation clamps to."""
+    require(activation in CLAMPS, f"the fused activation {activation} is no clamp")
+    return CLAMPS[activation]
+
+
+CLAMPS = {"NONE": None, "RELU": (0.0, float("inf")), "RELU6": (0.0, 6.0),
+          "RELU_N1_TO_1": (-1.0, 1.0)}  # fmt: skip
+"""Real bounds by fused activation."""
+
+PAIRED = ("paddings",)
+"""Slots that files hold as rows of two numbers."""

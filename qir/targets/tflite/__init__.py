@@ -1,0 +1,20 @@
+"""TensorFlow Lite: its files in and out, its interpreter as the judge of what its ops mean."""
+
+from ...forms import form
+from ...ir import Op
+from ...target import Target
+
+TARGET = Target(
+    name="tflite",
+    doc="TensorFlow Lite's builtin operators, written as .tflite files",
+    form="tflite",
+    roundings={"": "tflite_reference", "int8.add": "tflite_add", "int8.sub": "tflite_add"},
+    rules="qir.targets.tflite.rules:rules",
+)
+
+
+@form("tflite", "TensorFlow Lite's operators alone", implies=("mixed",))
+def tflite(op: Op) -> str | None:
+    if op.kind in ("parameter", "const", "item") or op.kind.startswith("tfl."):
+        return None
+    return "is no operator of TensorFlow Lite"

@@ -1,0 +1,49 @@
+"""Versions: of operators, by the types that they stand on, and of the runtime that has them."""
+
+import json
+from functools import cache
+from importlib import resources
+
+from qir.dialects.tfl.dialect import BUILTINS
+
+from ...ir import Op
+
+OLDEST = "1.5.0"
+"""The first TensorFlow release with the format."""
+
+
+@cache
+def capabilities() -> dict[str, dict]:
+    """What TensorFlow Lite's 8-bit specification says of each operator, by its name.
+
+    inputs: by slot, role, storage, granularity and axis. same_scale: which of its tensors share
+    one grid. fixed_output_int8, fixed_output_int16: scale and zero point. int16x8: whether it has
+    16-bit activations. op_version_int8: the version for 8 bits.
+    """
+    return json.loads(resources.files(__package__).joinpath("capabilities.json").read_text())
+
+
+@cache
+def runtimes() -> dict[str, tuple[str, ...]]:
+    """For each operator the TensorFlow release of each of its versions; `-` where none is known."""
+    text = resources.files(__package__).joinpath("runtimes.txt").read_text()
+    rows = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {name: tuple(releases) for name, *releases in rows}
+
+
+def version_of(op: Op) -> int:
+    """The version of the operator that runs an op: by whether its first operand has 8 bits."""
+    operator = BUILTINS[op.kind].operator
+    first = op.operands[0].type if op.operands else None
+    if first is None or first.grid is None:
+        return 1
+    return capabilities().get(operator, {}).get("op_version_int8") or 1
+
+
+def minimum_runtime(codes) -> str:
+    """The oldest TensorFlow release that runs these operators, pairs of name and version."""
+    found = [OLDEST]
+    for operator, version in codes:
+        releases = runtimes().get(operator, ())[version - 1 : version]
+        found += [each for each in releases if each != "-"]
+    return max(found, key=lambda text: [int(part) for part in text.split(".")])

@@ -1,0 +1,84 @@
+"""Quantized models as `.tflite` files: the interpreter gives what qir computes, bit for bit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import qir
+from qir.errors import QirError
+
+pytest.importorskip("ai_edge_litert")
+
+from qir.targets.tflite.interpreter import Interpreter  # noqa: E402
+
+KERNELS = ("tflite_reference", "tflite_builtin", "xnnpack")
+RNG = np.random.default_rng(0)
+FILTERS = [RNG.normal(0, 0.3, shape).astype(np.float32)
+           for shape in ((3, 3, 3, 8), (3, 3, 1, 8), (1, 1, 8, 8), (8 * 16, 10))]  # fmt: skip
+
+
+def network(x):
+    """A small residual network with a depthwise layer."""
+    first, depthwise, pointwise, dense = FILTERS
+    layout = ("NHWC", "HWIO", "NHWC")
+    y = jax.nn.relu(jax.lax.conv_general_dilated(x, first, (2, 2), "SAME",
+                                                 dimension_numbers=layout))  # fmt: skip
+    z = jax.lax.conv_general_dilated(y, depthwise, (1, 1), "SAME", dimension_numbers=layout,
+                                     feature_group_count=8)  # fmt: skip
+    z = jax.lax.conv_general_dilated(z, pointwise, (1, 1), "VALID", dimension_numbers=layout)
+    y = jax.nn.relu(y + z)
+    y = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+    return jax.nn.softmax(y.reshape(y.shape[0], -1) @ dense)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    samples = [RNG.normal(0, 1, (1, 16, 16, 3)).astype(np.float32) for _ in range(8)]
+    model = qir.quantize(network, samples[0], samples)
+    path = tmp_path_factory.mktemp("export") / "net.tflite"
+    model.export_tflite(path)
+    return model, path, samples
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_an_exported_network_is_computed_bit_for_bit(exported, kernels):
+    model, path, samples = exported
+    loaded = qir.load(path, kernels=kernels)
+    with Interpreter() as interpreter:
+        theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
+    ours = [np.asarray(next(iter(loaded(x).values()))) for x in samples]
+    levels = [np.abs(a[0] - b).max() * 256 for a, b in zip(theirs, ours, strict=True)]
+    assert max(levels) == 0
+    quantized = [np.asarray(model(x)) for x in samples]
+    assert max(np.abs(a - b).max() for a, b in zip(ours, quantized, strict=True)) < 6 / 256
+
+
+def test_it_is_integers_between_the_casts(exported):
+    _, path, _ = exported
+    kinds = [op.kind for op in qir.api.read_model(path).main.ops if op.kind.startswith("tfl.")]
+    assert kinds[0] == "tfl.quantize"
+    assert kinds[-1] == "tfl.dequantize"
+    assert {"tfl.conv_2d", "tfl.depthwise_conv_2d", "tfl.add", "tfl.max_pool_2d",
+            "tfl.fully_connected", "tfl.softmax", "tfl.reshape"} <= set(kinds)  # fmt: skip
+    assert kinds.count("tfl.quantize") == kinds.count("tfl.dequantize") == 1
+
+
+def test_a_float_network_is_exported_too(tmp_path):
+    module = qir.trace(lambda x: jax.nn.softmax(x @ FILTERS[3]), np.zeros((1, 128), np.float32))
+    lowered = qir.run_pipeline(module, "float_front")
+    qir.api.Quantized(lowered).export_tflite(tmp_path / "net.tflite")
+    x = RNG.normal(0, 1, (1, 128)).astype(np.float32)
+    (expected,) = qir.compile(module)(x)
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            ((found,),) = interpreter.run((tmp_path / "net.tflite").read_bytes(), kernels, [[x]])
+            np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_what_has_no_operator_is_said(tmp_path):
+    samples = [RNG.normal(0, 1, (1, 8)).astype(np.float32) for _ in range(4)]
+    model = qir.quantize(lambda x: jnp.cumsum(x, 1), samples[0], samples)
+    with pytest.raises(QirError, match="ops are not for the target 'tflite'"):
+        model.export_tflite(tmp_path / "none.tflite")
+    assert not list(tmp_path.iterdir())

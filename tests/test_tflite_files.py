@@ -1,0 +1,119 @@
+"""Files of TensorFlow Lite: what is written, what is refused, what damaged ones give."""
+
+import numpy as np
+import pytest
+
+from qir import registry
+from qir.errors import QirError
+from qir.targets.tflite.pack import pack
+from qir.targets.tflite.read import read_bytes
+from qir.targets.tflite.unpack import unpack
+from qir.targets.tflite.versions import capabilities, minimum_runtime, version_of
+from qir.targets.tflite.write import written
+from qir.text import read_module
+
+pytest.importorskip("flatbuffers")
+
+TEXT = """func @main(%image: i8<0.1:3>[1,4,4,2]) -> (scores: i8<0.00390625:-128>[1,32]) {
+  %w = const(value=random) : i8<[0.01,0.02]:0 @0>[2,3,3,2]
+  %y = tfl.conv_2d(%image, %w, fused_activation_function=RELU6, to=i8<0.2:-5>)
+  %z = tfl.add(%y, %y, to=i8<0.4:-5>)
+  %r = tfl.reshape(%z, new_shape=[-1, 32])
+  %s = tfl.softmax(%r, to=i8<0.00390625:-128>)
+  return %s
+}
+"""
+
+
+@pytest.fixture
+def module():
+    registry.load_dialects()
+    return read_module(TEXT, "net.qir")
+
+
+def test_what_is_written_is_read_and_written_alike(module):
+    data = written(module)
+    again = read_bytes(data)
+    assert written(again) == written(read_bytes(written(again)))
+    assert [op.kind for op in again.main.ops] == [op.kind for op in module.main.ops]
+    assert again.main.parameters[0].attributes["name"] == "image"
+    assert again.main.result_names == ("scores",)
+
+
+def test_the_head_of_a_file(module):
+    model = unpack(written(module))
+    assert model["version"] == 3
+    assert model["description"].startswith("qir ")
+    versions = [(code["builtin_code"], code["version"]) for code in model["operator_codes"]]
+    assert versions == [("CONV_2D", 3), ("ADD", 2), ("RESHAPE", 1), ("SOFTMAX", 2)]
+    (signature,) = model["signature_defs"]
+    assert [entry["name"] for entry in signature["inputs"]] == ["image"]
+    assert [entry["name"] for entry in signature["outputs"]] == ["scores"]
+    (entry,) = model["metadata"]
+    runtime = model["buffers"][entry["buffer"]]["data"].tobytes().rstrip(b"\0").decode()
+    assert (entry["name"], runtime) == ("min_runtime_version", minimum_runtime(versions))
+
+
+def test_equal_constants_share_a_buffer(module):
+    text = TEXT.replace("%z = tfl.add(%y, %y,", "%v = const(value=random) : "
+                        "i8<0.01:0>[2,3,3,2]\n  %u = tfl.conv_2d(%y, %v)\n  %z = tfl.add(%y, %u,")
+    both = read_module(text, "net.qir")
+    w = next(op for op in both.main.ops if op.is_const)
+    model = unpack(written(both))
+    held = [b for b in model["buffers"] if b["data"] is not None and b["data"].size == w.value.size]
+    assert len(held) in (1, 2)
+
+
+def test_all_operators_of_the_specification_are_described():
+    assert len(capabilities()) == 86  # the recurrent row stands for two
+    assert capabilities()["SOFTMAX"]["fixed_output_int8"] == [0.00390625, -128]
+
+
+def test_versions_follow_the_types():
+    registry.load_dialects()
+    real = read_module("func @f(%x: f32[2]) {\n  %y = tfl.relu(%x)\n  return %y\n}", "a.qir")
+    assert version_of(real.main.results[0]) == 1
+
+
+REFUSED = [
+    (b"", "this is no TensorFlow Lite model: expected b'TFL3' at byte 4, found b''"),
+    (b"\0\0\0\0TFL2....", "this is no TensorFlow Lite model: expected b'TFL3' at byte 4, "
+     "found b'TFL2'"),
+    (pack({"version": 2}), "the schema's version is 2, expected 3"),
+    (pack({"version": 3}), "the file is damaged: it holds no graph"),
+    (b"\xff\xff\xff\x7fTFL3", "the file is damaged: it ends before byte 2147483647, which it "
+     "refers to"),
+    (pack({"version": 3, "operator_codes": [{"builtin_code": "CUSTOM", "custom_code": "Flex"}],
+           "subgraphs": [{"operators": [{"outputs": np.array([0], np.int32)}],
+                          "tensors": [{"name": "there"}]}]}),
+     "1 operators cannot be read:\n  CUSTOM Flex, which makes 'there'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "message"), REFUSED)
+def test_what_is_refused_is_said(data, message):
+    with pytest.raises(QirError) as raised:
+        read_bytes(data, "some.tflite")
+    assert (raised.value.message, raised.value.at) == (message, "some.tflite")
+
+
+def test_a_file_that_is_not_there_is_said(call):
+    assert call("translate", "none.tflite", "--to", "qir") == (
+        1, "", "none.tflite: error: cannot be read: No such file or directory\n")  # fmt: skip
+
+
+def test_truncated_and_altered_files_give_one_error_or_a_graph(module):
+    data, rng = written(module), np.random.default_rng(0)
+    damaged = [data[:n] for n in range(0, len(data), 7)]
+    for _ in range(1500):
+        copy = bytearray(data)
+        for at in rng.integers(0, len(copy), rng.integers(1, 4)):
+            copy[at] = rng.integers(256)
+        damaged.append(bytes(copy))
+    refused = 0
+    for each in damaged:
+        try:
+            read_bytes(each)
+        except QirError:
+            refused += 1
+    assert refused > len(damaged) // 4
