@@ -24,10 +24,7 @@ def model(tmp_path):
 def test_all_ops_agree(model):
     result = CliRunner().invoke(diff, [model])
     sets = ("tflite_reference", "tflite_builtin", "xnnpack")
-    assert result.output == (
-        "xnnpack: tfl.conv_2d (conv_2d) differs: 664 of 1296 values on numpy, by 2 at most; "
-        "664 of 1296 values on XLA, by 2 at most\n"
-    ).join(f"{each}: all 1 ops agree\n" for each in sets)
+    assert result.output == "".join(f"{each}: all 1 ops agree\n" for each in sets)
     assert result.exit_code == 0
 
 
