@@ -9,6 +9,7 @@ from .. import __version__
 from ..errors import QirError
 from .bench import bench
 from .bisect import bisect
+from .diff import diff
 from .explain import explain
 from .listing import passes, pipelines, targets
 from .messages import diagnostics_option, tell, told_as, wanted_format
@@ -17,8 +18,8 @@ from .opt import opt
 from .reduce import reduce
 from .translate import translate
 
-COMMANDS = (opt, quantize, run, bench, explain, bisect, reduce, translate, passes, pipelines,
-            targets)  # fmt: skip
+COMMANDS = (opt, quantize, run, bench, explain, bisect, diff, reduce, translate, passes,
+            pipelines, targets)  # fmt: skip
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 for _command in COMMANDS:
     _command.params.append(diagnostics_option)
