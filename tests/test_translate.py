@@ -132,10 +132,10 @@ REFUSED = {
     ("old.qir",): "error: nothing says which format to write\n  help: --to mlir, or -o FILE.mlir\n",
     ("old.qir", "--to", "mlri"): (
         "error: there is no format 'mlri'\n  help: did you mean 'mlir'? known: diff, dot, mlir, "
-        "png, qir, stablehlo, svg\n"),
+        "png, qir, stablehlo, svg, tflite\n"),
     ("old.qir", "-o", "x.mlri"): (
         "x.mlri: error: no format has the suffix '.mlri'\n  help: did you mean '.mlir'? known: "
-        ".diff, .dot, .gv, .jax, .mlir, .mlirbc, .patch, .png, .qir, .stablehlo, .svg\n"),
+        ".diff, .dot, .gv, .jax, .mlir, .mlirbc, .patch, .png, .qir, .stablehlo, .svg, .tflite\n"),
     ("old.qir", "-o", "no/x.mlir"): (
         "no/x.mlir: error: cannot write: there is no such folder\n"
         "  help: choose a folder that exists and can be written\n"),
