@@ -4,6 +4,8 @@ Filters take its layouts, biases the grid that follows from input and weight, cl
 activations. How its kernels round is theirs: `expand_tfl` states it for each of their sets.
 """
 
+from math import prod
+
 import numpy as np
 
 from qir.dialects import int8, lax, nn, quant, tfl
@@ -14,6 +16,7 @@ from ...errors import require
 from ...ir import Op, const, parameter
 from ...pattern import V, either
 from ...rewrite import Rule, rule
+from ...rounding import factors
 from ...shapes import pads_of
 from ...types import Grid, Type
 
@@ -28,6 +31,7 @@ def rules() -> tuple[Rule, ...]:
 @rule(either(int8.conv2d, nn.conv2d)(...) @ "op")
 def convolution(op):
     """HWIO filters become OHWI."""
+    _rescales(op, _product(op))
     x, w, *b = op.operands
     return tfl.conv_2d(x, _weight(w, (3, 0, 1, 2)), *_bias(op, b), **_window(op, w.shape[:2]),
                        **_finish(op))  # fmt: skip
@@ -39,6 +43,7 @@ def depthwise_convolution(op):
     x, w, *b = op.operands
     require(w.is_const, "the filter is computed")
     height, width, channels, multiplier = w.shape
+    _rescales(op, _product(op, multiplier if w.type.grid and w.type.grid.axis is not None else 1))
     grid = w.type.grid
     if grid is not None and grid.axis is not None:
         grid = Grid(np.repeat(grid.scale, multiplier), 0, 3)
@@ -51,6 +56,7 @@ def depthwise_convolution(op):
 @rule(either(int8.dense, nn.dense)(...) @ "op")
 def dense_layer(op):
     """Weights [K,N] become [N,K]."""
+    _rescales(op, _product(op))
     x, w, *b = op.operands
     return tfl.fully_connected(x, _weight(w, (1, 0)), *_bias(op, b), keep_num_dims=x.type.rank != 2,
                                **_finish(op))  # fmt: skip
@@ -59,6 +65,10 @@ def dense_layer(op):
 @rule(either(int8.add, int8.sub, int8.mul, nn.add, nn.sub, nn.mul)(V.a, V.b) @ "op")
 def sum_or_product(op, a, b):
     """Broadcasting is the same."""
+    if op.kind == "int8.mul":
+        _rescales(op, _product(op))
+    elif op.type.grid is not None:
+        _rescales(op, a.type.scale, b.type.scale * (-1 if op.kind == "int8.sub" else 1))
     build = {"add": tfl.add, "sub": tfl.sub, "mul": tfl.mul}[op.kind.partition(".")[2]]
     return build(a, b, **_finish(op))
 
@@ -105,6 +115,9 @@ def joined(op):
 @rule(either(int8.mean, nn.mean)(V.x) @ "op")
 def mean_over_axes(op, x):
     """Means over axes."""
+    if op.type.grid is not None:
+        count = prod(x.shape[axis] for axis in op.attributes["axes"])
+        _rescales(op, x.type.scale / count)
     return tfl.mean(x, axis=op.attributes["axes"], keep_dims=op.attributes["keepdims"],
                     to=_stated(op))  # fmt: skip
 
@@ -125,6 +138,7 @@ def dequantized(op, x):
 def requantized(op, x):
     """From one grid to another."""
     require(op.attributes["clamp"] is None, "the change of grid clamps")
+    _rescales(op, x.type.scale)
     return tfl.quantize(x, to=op.type.element)
 
 
@@ -201,6 +215,26 @@ def _padding(op: Op, window, dilation) -> str:
              if pads == pads_of(x, window, strides, name.lower(), dilation)]  # fmt: skip
     require(names, f"the padding {pads} is neither VALID nor SAME")
     return names[0]
+
+
+def _rescales(op: Op, *scales: np.ndarray) -> None:
+    """Require an integer op to rescale by what its types say: the kernels know nothing else.
+
+    scales: the real factor, one for each operand of a sum.
+    """
+    if "rescale" not in op.attributes:
+        return
+    own, to = factors(op.attributes["rescale"]), np.float64(op.type.scale)
+    said = np.concatenate([np.atleast_1d(scale) for scale in scales]).astype(np.float64) / to
+    same = np.allclose(own, said, rtol=2e-3, atol=2.0**-14)
+    require(same, "it rescales otherwise than the scales of its types say")
+
+
+def _product(op: Op, repeated: int = 1) -> np.ndarray:
+    if op.type.grid is None:
+        return np.ones(1)
+    x, w = (operand.type.scale.astype(np.float64) for operand in op.operands[:2])
+    return np.repeat(np.atleast_1d(x * w), repeated)
 
 
 def _stated(op: Op):
