@@ -1,0 +1,83 @@
+"""Convolutions and products of matrices."""
+
+import numpy as np
+
+from qir.dialects import int8, nn, tfl
+
+from ....errors import require
+from ....ir import Op, const
+from ....pattern import either
+from ....rewrite import rule
+from ....types import Grid, Type
+from .fitting import finish, padded, product_of_scales, same_rescale
+
+
+@rule(either(int8.conv2d, nn.conv2d)(...) @ "op")
+def convolution(op):
+    """HWIO filters become OHWI."""
+    same_rescale(op, product_of_scales(op))
+    _, w, *b = op.operands
+    x, padding = padded(op, w.shape[:2], op.attributes["dilation"])
+    return tfl.conv_2d(x, _weight(w, (3, 0, 1, 2)), *_bias(op, b), padding=padding, **_window(op),
+                       **finish(op))  # fmt: skip
+
+
+@rule(either(int8.depthwise_conv2d, nn.depthwise_conv2d)(...) @ "op")
+def depthwise_convolution(op):
+    """Filters [KH,KW,C,M] become [1,KH,KW,C*M], with a scale for each of C*M."""
+    _, w, *b = op.operands
+    require(w.is_const, "the filter is computed")
+    height, width, channels, multiplier = w.shape
+    grid = w.type.grid
+    per_channel = grid is not None and grid.axis is not None
+    same_rescale(op, product_of_scales(op, multiplier if per_channel else 1))
+    if per_channel:
+        grid = Grid(np.repeat(grid.scale, multiplier), 0, 3)
+    value = w.value.reshape(1, height, width, channels * multiplier)
+    flat = const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
+    x, padding = padded(op, w.shape[:2], op.attributes["dilation"])
+    return tfl.depthwise_conv_2d(x, flat, *_bias(op, b, flat), depth_multiplier=multiplier,
+                                 padding=padding, **_window(op), **finish(op))  # fmt: skip
+
+
+@rule(either(int8.dense, nn.dense)(...) @ "op")
+def dense_layer(op):
+    """Weights [K,N] become [N,K]."""
+    same_rescale(op, product_of_scales(op))
+    x, w, *b = op.operands
+    return tfl.fully_connected(x, _weight(w, (1, 0)), *_bias(op, b), keep_num_dims=x.type.rank != 2,
+                               **finish(op))  # fmt: skip
+
+
+def _weight(w: Op, order: tuple[int, ...]) -> Op:
+    require(w.is_const, "the weight is computed")
+    grid = w.type.grid
+    if grid is not None and grid.axis is not None:
+        grid = Grid(grid.scale, grid.zero, order.index(grid.axis))
+    value = np.ascontiguousarray(w.value.transpose(order))
+    return const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
+
+
+def _bias(op: Op, b: list[Op], w: Op | None = None) -> list[Op]:
+    """The bias on the grid of the sums of products, zeros where there is none; reals as they are.
+
+    The kernels for 8 bits demand one.
+    """
+    x, channels = op.operands[0].type, op.shape[-1]
+    if x.grid is None:
+        return b
+    b = b or [const(np.zeros(channels, np.int32), name="bias")]
+    require(b[0].is_const, "the bias is computed")
+    scale = x.scale * (w or op.operands[1]).type.scale.ravel()
+    grid = Grid(scale, 0, 0) if scale.size > 1 else Grid(scale.ravel()[0], 0)
+    return [const(b[0].value, Type(b[0].dtype, b[0].shape, grid), b[0].attributes["name"],
+                  b[0].location)]  # fmt: skip
+
+
+def _window(op: Op) -> dict:
+    strides, dilation = op.attributes["strides"], op.attributes["dilation"]
+    return {"stride_h": strides[0], "stride_w": strides[1], "dilation_h_factor": dilation[0],
+            "dilation_w_factor": dilation[1]}  # fmt: skip
+
+
+RULES = (convolution, depthwise_convolution, dense_layer)

@@ -1,0 +1,53 @@
+"""Pools, means over axes and softmax."""
+
+from math import prod
+
+from qir.dialects import int8, nn, tfl
+
+from ....errors import require
+from ....ir import Op
+from ....pattern import V, either
+from ....rewrite import rule
+from .fitting import finish, padded, same_rescale, stated
+
+
+@rule(either(int8.avg_pool, nn.avg_pool)(V.x) @ "op")
+def average(op, x):
+    """Padding is not counted on either side."""
+    image, padding = padded(op, op.attributes["window"])
+    require(image is x, "padding that is neither VALID nor SAME would be counted")
+    return tfl.average_pool_2d(x, padding=padding, **_window(op), **finish(op))
+
+
+@rule(nn.max_pool(V.x) @ "op")
+def maximum(op):
+    """A maximum is the same on reals and on stored integers."""
+    image, padding = padded(op, op.attributes["window"], lowest=True)
+    return tfl.max_pool_2d(image, padding=padding, **_window(op))
+
+
+@rule(either(int8.mean, nn.mean)(V.x) @ "op")
+def mean_over_axes(op, x):
+    """Means over axes."""
+    if op.type.grid is not None:
+        count = prod(x.shape[axis] for axis in op.attributes["axes"])
+        same_rescale(op, x.type.scale / count)
+    return tfl.mean(x, axis=op.attributes["axes"], keep_dims=op.attributes["keepdims"],
+                    to=stated(op))  # fmt: skip
+
+
+@rule(int8.softmax(V.x, V.exps) @ "op", nn.softmax(V.x) @ "op")
+def probabilities(op, x):
+    """Softmax along the last axis."""
+    last = op.attributes["axis"] % op.type.rank == op.type.rank - 1
+    require(last, "it is not along the last axis")
+    return tfl.softmax(x, to=stated(op))
+
+
+def _window(op: Op) -> dict:
+    (height, width), strides = op.attributes["window"], op.attributes["strides"]
+    return {"stride_h": strides[0], "stride_w": strides[1], "filter_height": height,
+            "filter_width": width}  # fmt: skip
+
+
+RULES = (average, maximum, mean_over_axes, probabilities)
