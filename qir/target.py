@@ -13,9 +13,10 @@ class Target:
 
     form: the form `legalize` brings a graph into. roundings: rounding contract by int8 op kind,
     `""` for all others. rules: `module:function` giving the legalization rules; that module
-    imports no framework. compiler: `module:function`, `(func) -> callable`, loaded when used.
-    limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included, and by
-    rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
+    imports no framework. decompositions: likewise, of float ops that it has no op for and that are
+    taken apart before they are quantized. compiler: `module:function`, `(func) -> callable`, loaded
+    when used. limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included,
+    and by rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Target:
     form: str
     roundings: Mapping[str, str]
     rules: str | None = None
+    decompositions: str | None = None
     compiler: str | None = None
     limits: Mapping[str, object] = field(default_factory=dict)
 
@@ -38,6 +40,10 @@ class Target:
     def legalization(self) -> tuple:
         """The rules that bring a lowered graph into the target's form."""
         return tuple(self._loaded("rules")()) if self.rules else ()
+
+    def decomposition(self) -> tuple:
+        """The rules that take float ops apart which the target has no op for."""
+        return tuple(self._loaded("decompositions")()) if self.decompositions else ()
 
     def compile(self, func) -> Callable:
         """A callable on arrays that runs a legalized function."""

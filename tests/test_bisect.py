@@ -424,22 +424,22 @@ def test_a_pass_that_is_no_rewrite_is_named_with_the_value_that_noise_enters_at(
     code, out, _ = call("bisect", *PLANTED, "--snr", "20")
     lines = out.splitlines()
     assert code == 0 and lines[0] == (
-        "step 9 of @main breaks snr=20: propagate_types(weights=per_channel)")  # fmt: skip
+        "step 10 of @main breaks snr=20: propagate_types(weights=per_channel)")  # fmt: skip
     assert lines[4:8] == [
         "no rule fired in it", "noise enters most at",
         "  nn.dense (block_2) : f32[2,8]: 2.2 dB, max error 2.33",
         "    it spans [-2.662, 2.666] before the step, [-0.3805, 0.3329] after it",
     ]  # fmt: skip
-    assert lines[-1] == ("  qir opt net.qir -p ptq_int8 --calibration random:16 --steps 9 --drift "
+    assert lines[-1] == ("  qir opt net.qir -p ptq_int8 --calibration random:16 --steps 10 --drift "
                          "random:8")  # fmt: skip
 
 
 def test_a_pipeline_that_keeps_the_budget_is_said_to(call):
     code, out, err = call("bisect", *PLANTED, "--snr", "25")
-    assert (code, out, err) == (0, "no step breaks snr=25\n  y of @main after 14 steps: 52.1 dB, "
+    assert (code, out, err) == (0, "no step breaks snr=25\n  y of @main after 15 steps: 52.1 dB, "
                                    "max error 0.00464\n", "")  # fmt: skip
-    out = call("bisect", *PLANTED, "--snr", "100", "--from", "10")[1]
-    assert out.startswith("no step from 10 on breaks snr=100\n")
+    out = call("bisect", *PLANTED, "--snr", "100", "--from", "11")[1]
+    assert out.startswith("no step from 11 on breaks snr=100\n")
 
 
 def test_blocks_rounds_and_what_comes_later_are_told(call, monkeypatch):
@@ -491,7 +491,7 @@ def test_a_function_is_bisected_and_reproduced_on_a_saved_graph(call, monkeypatc
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["net.qir", "--snr", "3"], "pipelines/ptq_int8.pipe:10:3: error: calibrate needs samples and "
+    (["net.qir", "--snr", "3"], "pipelines/ptq_int8.pipe:11:3: error: calibrate needs samples and "
      "none were given\n    calibrate(keep=$keep, stats=$stats, save_stats=$save_stats),\n"
      "    ^^^^^^^^^\n  help: give calibration data (--calibration data.npz, or "
      "calibration=iterable)\n"),

@@ -397,7 +397,7 @@ def test_quantize_measures_its_passes_too(call, monkeypatch, tmp_path):
              "q.qir", "--drift-budget", "snr=25", "--drift-budget", "cse(max=0)")  # fmt: skip
     code, out, err = call(*words)
     assert code == 0 and "float ops left: 0" in out
-    assert err.splitlines()[-1].startswith("//   14 legalize ") and (tmp_path / "q.qir").exists()
+    assert err.splitlines()[-1].startswith("//   15 legalize ") and (tmp_path / "q.qir").exists()
     (tmp_path / "q.qir").unlink()
     plant(monkeypatch, planted.fold_bn)
     code, out, err = call(*words)

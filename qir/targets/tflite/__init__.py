@@ -10,6 +10,7 @@ TARGET = Target(
     form="tflite",
     roundings={"": "tflite_reference", "int8.add": "tflite_add", "int8.sub": "tflite_add"},
     rules="qir.targets.tflite.rules:rules",
+    decompositions="qir.targets.tflite.decompositions:rules",
 )
 
 
