@@ -3,9 +3,10 @@
 from .arithmetic import add, mul, sub
 from .convolutions import conv_2d, depthwise_conv_2d, fully_connected
 from .dialect import tfl
-from .movement import concatenation, mean, pad, reshape, transpose
+from .movement import concatenation, pad, reshape, transpose
 from .normalize import softmax
 from .pooling import average_pool_2d, max_pool_2d
+from .reductions import mean
 from .unary import (
     dequantize,
     exp,

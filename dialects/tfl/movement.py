@@ -1,17 +1,14 @@
-"""Ops that move elements, and the mean over axes."""
+"""Ops that move elements."""
 
 from math import prod
 
-from qir import shapes
 from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
-from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 
-from .. import int8, lax, nn
-from ..int8.dialect import real_scale
-from .dialect import Activation, builtin, is_quantized, on
+from .. import lax
+from .dialect import Activation, builtin, on
 
 
 @builtin("RESHAPE", "ReshapeOptions", slots="x new_shape")
@@ -71,31 +68,3 @@ def concatenation(*xs: Type, axis: int, fused_activation_function: Activation = 
 @expands(concatenation)
 def _(op, kernels, *xs):
     return lax.concatenate(*xs, axis=op.attributes["axis"])
-
-
-@builtin("MEAN", "ReducerOptions", slots="x axis")
-def mean(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = None) -> Type:
-    """The mean over axes."""
-    axis = tuple(a % x.rank for a in axis if -x.rank <= a < x.rank)
-    require(axis, f"no axes of {x}")
-    return on(x, shapes.reduced(x, axis, keep_dims), to)
-
-
-@expands(mean)
-def _(op, kernels, x):
-    axes = tuple(sorted({a % x.type.rank for a in op.attributes["axis"]}))
-    keep = op.attributes["keep_dims"]
-    if not is_quantized(x.type):
-        return nn.mean(x, axes=axes, keepdims=keep)
-    count = prod(x.shape[a] for a in axes)
-    rescale = _mean_rescale(x.type, op.type, count)
-    return int8.mean(x, to=op.type.element, rescale=rescale, axes=axes, keepdims=keep)
-
-
-def _mean_rescale(x: Type, to: Type, count: int) -> Rescale:
-    """The ratio of the scales over the count, the division cut off (TFLite's mean of 8 bits)."""
-    whole = derive("tflite_reference", real_scale(x, to=to).reshape(()))
-    multiplier, exponent = int(whole.multiplier), int(whole.shift)
-    shift = min(count.bit_length() - 1, 32, 31 + exponent)
-    return Rescale("tflite_reference", multiplier=(multiplier << shift) // count,
-                   shift=exponent - shift)  # fmt: skip

@@ -229,6 +229,15 @@ def _(op, x):
     return finished(op, total).reshape(op.shape)
 
 
+@lowers("int8.threshold_sum")
+def _(op, x, thresholds):
+    axes = op.attributes["axes"]
+    i8 = op.operands[0].dtype.name == "i8"
+    total = sum_axes(x, axes) if i8 else jnp.sum(x, axes, dtype=jnp.int32)
+    reached = jnp.sum(total[..., None] >= thresholds, -1, dtype=jnp.int32)
+    return (op.type.lo + reached).reshape(op.shape).astype(op.dtype.numpy)
+
+
 @lowers("int8.avg_pool")
 def _(op, x):
     if op.operands[0].dtype.name == "i8":

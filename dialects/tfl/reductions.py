@@ -1,0 +1,87 @@
+"""The mean over axes, as each kernel set rounds it."""
+
+from functools import partial
+from math import prod
+
+import numpy as np
+
+from qir import shapes
+from qir.attributes import Ints
+from qir.errors import require
+from qir.expansions import expands
+from qir.ir import Op, const
+from qir.rounding import Rescale, apply, derive
+from qir.types import Element, Type
+
+from .. import int8, nn
+from ..int8.dialect import real_scale
+from .dialect import builtin, is_quantized, on
+
+
+@builtin("MEAN", "ReducerOptions", slots="x axis")
+def mean(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = None) -> Type:
+    """The mean over axes."""
+    axis = tuple(a % x.rank for a in axis if -x.rank <= a < x.rank)
+    require(axis, f"no axes of {x}")
+    return on(x, shapes.reduced(x, axis, keep_dims), to)
+
+
+@expands(mean)
+def _(op, kernels, x):
+    axes = tuple(sorted({a % x.type.rank for a in op.attributes["axis"]}))
+    keep = op.attributes["keep_dims"]
+    if not is_quantized(x.type):
+        return nn.mean(x, axes=axes, keepdims=keep)
+    count = prod(x.shape[a] for a in axes)
+    over = {"to": op.type.element, "axes": axes, "keepdims": keep}
+    if kernels == "xnnpack":
+        return _by_thresholds(x, partial(_xnnpack_mean, x.type, op.type, count), count, over)
+    if kernels == "tflite_builtin" and keep and axes == (1, 2) and x.type.rank == 4:
+        return _by_thresholds(x, partial(_image_mean, x.type, op.type, count), count, over)
+    return int8.mean(x, rescale=_mean_rescale(x.type, op.type, count), **over)
+
+
+def _mean_rescale(x: Type, to: Type, count: int) -> Rescale:
+    """The ratio of the scales over the count, the division cut off (TFLite's mean of 8 bits)."""
+    whole = derive("tflite_reference", real_scale(x, to=to).reshape(()))
+    multiplier, exponent = int(whole.multiplier), int(whole.shift)
+    shift = min(count.bit_length() - 1, 32, 31 + exponent)
+    return Rescale("tflite_reference", multiplier=(multiplier << shift) // count,
+                   shift=exponent - shift)  # fmt: skip
+
+
+def _image_mean(x: Type, to: Type, count: int, totals: np.ndarray) -> np.ndarray:
+    """Of sums of stored values over height and width: the builtin kernel's rounding.
+
+    Zero points become a bias in f32, cut off after half a step (optimized/integer_ops/mean.h).
+    """
+    steps = np.float32(np.float32(x.zero) * x.scale) / to.scale
+    bias = int(to.zero) - int(steps + np.float32(0.5 if steps > 0 else -0.5))
+    real = np.float64(np.float32(x.scale / np.float32(np.float32(count) * to.scale)))
+    return apply(derive("tflite_reference", real), totals) + bias
+
+
+def _xnnpack_mean(x: Type, to: Type, count: int, totals: np.ndarray) -> np.ndarray:
+    """Of sums of stored values: XNNPACK's, a product and a sum in f32, then half to even."""
+    scale = np.float32(x.scale / to.scale) * np.float32(np.float32(1) / np.float32(count))
+    shift = np.float32(to.zero) - np.float32(count * int(x.zero)) * scale
+    return np.rint(totals.astype(np.float32) * scale + shift).astype(np.int64)
+
+
+def _by_thresholds(x: Op, rounded, count: int, over: dict) -> Op:
+    """A mean whose result is a monotone function of the sum of stored values.
+
+    rounded: from sums i32 to unclamped results.
+    """
+    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
+    to = over["to"]
+    low, high = (np.full(to.hi - to.lo, count * end, np.int64) for end in (x.type.lo, x.type.hi))
+    wanted, most = np.arange(to.lo + 1, to.hi + 1), high.copy()
+    while (low <= high).any():  # the smallest sum that comes to each level
+        middle = (low + high) >> 1
+        reached = rounded(middle.astype(np.int32)) >= wanted
+        open_ = low <= high
+        high = np.where(open_ & reached, middle - 1, high)
+        low = np.where(open_ & ~reached, middle + 1, low)
+    thresholds = np.where(low > most, np.iinfo(np.int32).max, low).astype(np.int32)
+    return int8.threshold_sum(x, const(thresholds, name="thresholds"), **over)
