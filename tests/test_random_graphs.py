@@ -16,8 +16,8 @@ from qir.ir import OPS
 from qir.testing.sampling import Rejected, check_network, check_op, draw_network, draw_normal
 
 registry.load_dialects()
-# An interpreter judges those of tfl, and the softmaxes that are its: tests/test_tflite_*.py.
-JUDGED = ("tfl.", "int8.softmax_")
+# An interpreter judges those of tfl, and the ops that are its alone: tests/test_tflite_*.py.
+JUDGED = ("tfl.", "int8.softmax_", "int8.threshold_sum")
 KINDS = sorted(kind for kind in OPS if not kind.startswith(JUDGED))
 
 

@@ -28,14 +28,34 @@ def dequantize(x: Type) -> Type:
     return Element(DTYPES["f32"])[x.shape]
 
 
+BLOCK = 8
+"""How many values the builtin DEQUANTIZE takes at once; what is left over goes another way."""
+
+
 @expands(dequantize)
 def _(op, kernels, x):
-    return quant.dequantize(x)
+    if kernels != "tflite_builtin" or x.dtype.bits != 8 or x.type.size < BLOCK:
+        return quant.dequantize(x)
+    zero = np.float32(np.float32(-int(x.type.zero)) * x.type.scale)
+    reals = stored_values(x.type).astype(np.float32) * x.type.scale + zero
+    end = x.type.size // BLOCK * BLOCK
+    flat = lax.reshape(x, shape=(-1,))
+    first = lax.slice(flat, start=(0,), limit=(end,))
+    blocks = int8.table(first, const(reals, name="table"), to=op.type.element)
+    if end == x.type.size:
+        return lax.reshape(blocks, shape=x.shape)
+    rest = quant.dequantize(lax.slice(flat, start=(end,), limit=(x.type.size,)))
+    return lax.reshape(lax.concatenate(blocks, rest, axis=0), shape=x.shape)
 
 
 @expands(quantize)
 def _(op, kernels, x):
     to = op.type.element
+    if x.type.is_float and kernels == "xnnpack":
+        # x * (1 / scale), half to even; scaled again, since a cast divides by the scale itself
+        inverse = np.float32(1) / np.float32(to.grid.scale)
+        steps = lax.round(lax.mul(x, const(inverse)))
+        return quant.quantize(lax.mul(steps, const(np.float32(to.grid.scale))), to=to)
     if x.type.is_float:
         return quant.quantize(x, to=to)
     require(x.dtype.bits == 8 and to.dtype.bits == 8, f"from {x.type} to {to}")
