@@ -110,6 +110,5 @@ CASES = {
     "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": mean,
 }  # fmt: skip
 
-VECTORIZED = ("MUL", "QUANTIZE")
-KNOWN = {(operator, "tflite_builtin"): VECTORS for operator in VECTORIZED}
+KNOWN = {("MUL", "tflite_builtin"): VECTORS}
 """Pairs of operator and kernel set that do not agree, with the cause."""

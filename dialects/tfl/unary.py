@@ -1,5 +1,7 @@
 """Casts between grids, and functions of one value: on 8 bits a table of all its values."""
 
+from functools import partial
+
 import numpy as np
 
 from qir.errors import require
@@ -28,48 +30,68 @@ def dequantize(x: Type) -> Type:
     return Element(DTYPES["f32"])[x.shape]
 
 
-BLOCK = 8
-"""How many values the builtin DEQUANTIZE takes at once; what is left over goes another way."""
-
-
 @expands(dequantize)
 def _(op, kernels, x):
-    if kernels != "tflite_builtin" or x.dtype.bits != 8 or x.type.size < BLOCK:
+    if kernels != "tflite_builtin" or x.dtype.bits != 8:
         return quant.dequantize(x)
     zero = np.float32(np.float32(-int(x.type.zero)) * x.type.scale)
     reals = stored_values(x.type).astype(np.float32) * x.type.scale + zero
-    end = x.type.size // BLOCK * BLOCK
-    flat = lax.reshape(x, shape=(-1,))
-    first = lax.slice(flat, start=(0,), limit=(end,))
-    blocks = int8.table(first, const(reals, name="table"), to=op.type.element)
-    if end == x.type.size:
-        return lax.reshape(blocks, shape=x.shape)
-    rest = quant.dequantize(lax.slice(flat, start=(end,), limit=(x.type.size,)))
-    return lax.reshape(lax.concatenate(blocks, rest, axis=0), shape=x.shape)
+    return _in_blocks(x, 8, lambda part: table_of(part, reals, op.type.element), quant.dequantize)
 
 
 @expands(quantize)
 def _(op, kernels, x):
     to = op.type.element
-    if x.type.is_float and kernels == "xnnpack":
-        # x * (1 / scale), half to even; scaled again, since a cast divides by the scale itself
-        inverse = np.float32(1) / np.float32(to.grid.scale)
-        steps = lax.round(lax.mul(x, const(inverse)))
-        return quant.quantize(lax.mul(steps, const(np.float32(to.grid.scale))), to=to)
     if x.type.is_float:
-        return quant.quantize(x, to=to)
+        return _from_reals(x, to, kernels)
     require(x.dtype.bits == 8 and to.dtype.bits == 8, f"from {x.type} to {to}")
     scale = real_scale(x.type, to=to)
-    stored = stored_values(x.type)
+    stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     same = x.dtype == to.dtype
     if kernels == "xnnpack" and same and 2.0**-8 <= float(scale) <= 2.0**7:
         factor = int(np.rint(np.float32(256) * np.float32(x.type.scale / to.grid.scale)))
-        values = ((stored - int(x.type.zero)) * factor + 128 >> 8) + int(to.grid.zero)
+        values = (stored * factor + 128 >> 8) + int(to.grid.zero)
         return table_of(x, np.clip(values, to.lo, to.hi), to)
-    rescale = derive("tflite_reference", scale.reshape(()))
-    values = requantize(rescale, (stored - int(x.type.zero)).astype(np.int32), int(to.grid.zero),
-                        to.lo, to.hi)  # fmt: skip
-    return table_of(x, values, to)
+
+    def by(contract: str):
+        values = requantize(derive(contract, scale.reshape(())), stored, int(to.grid.zero),
+                            to.lo, to.hi)  # fmt: skip
+        return lambda part: table_of(part, values, to)
+
+    if kernels == "tflite_reference":
+        return by("tflite_reference")(x)
+    return _in_blocks(x, 16, by("tflite_builtin"), by("tflite_reference"))
+
+
+def _from_reals(x: Op, to: Element, kernels: str) -> Op:
+    """Reals onto a grid: x / scale in the reference kernel, else x * (1 / scale), half to even.
+
+    The whole steps are scaled again, since the cast divides by the scale: it finds them unharmed.
+    """
+    if kernels == "tflite_reference" or to.dtype.bits != 8:
+        return quant.quantize(x, to=to)
+    inverse, scale = np.float32(1) / np.float32(to.grid.scale), const(np.float32(to.grid.scale))
+
+    def by_inverse(part: Op) -> Op:
+        return quant.quantize(lax.mul(lax.round(lax.mul(part, const(inverse))), scale), to=to)
+
+    if kernels == "xnnpack":
+        return by_inverse(x)
+    return _in_blocks(x, 8, by_inverse, partial(quant.quantize, to=to))
+
+
+def _in_blocks(x: Op, size: int, block, rest) -> Op:
+    """Builtin kernels for x86 take so many values at once, what is left over another way.
+
+    block, rest: what becomes of either, from op to op.
+    """
+    end = x.type.size // size * size
+    if end in (0, x.type.size):
+        return (block if end else rest)(x)
+    flat = lax.reshape(x, shape=(-1,))
+    parts = (block(lax.slice(flat, start=(0,), limit=(end,))),
+             rest(lax.slice(flat, start=(end,), limit=(x.type.size,))))  # fmt: skip
+    return lax.reshape(lax.concatenate(*parts, axis=0), shape=x.shape)
 
 
 def stored_values(x: Type) -> np.ndarray:
