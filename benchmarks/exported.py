@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 import qir
+from qir.errors import QirError
 from qir.expansions import KERNELS
 from qir.targets.tflite.interpreter import Failure, Interpreter
 
@@ -77,7 +78,11 @@ def rows(name: str, subject: Subject, count: int, interpreter: Interpreter):
     reals = [np.asarray(jax.jit(subject.model)(x)) for x in inputs]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
-        quantized.export_tflite(path)
+        try:
+            quantized.export_tflite(path)
+        except QirError as error:
+            yield (name, f"not exported: {error.message.splitlines()[0]}", *[""] * 5)
+            return
         for kernels in KERNELS:
             theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in inputs])
             if isinstance(theirs, Failure):
