@@ -74,12 +74,12 @@ def _ones(batch: np.ndarray) -> list[np.ndarray]:
 def rows(name: str, subject: Subject, count: int, interpreter: Interpreter):
     """One row a kernel set: inputs, output values, differing ones, levels, signal to noise."""
     inputs = subject.inputs[:count]
-    quantized = qir.quantize(subject.model, inputs[0], subject.calibration, target="tflite")
     reals = [np.asarray(jax.jit(subject.model)(x)) for x in inputs]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "model.tflite"
         try:
-            quantized.export_tflite(path)
+            qir.quantize(subject.model, inputs[0], subject.calibration,
+                         target="tflite").export_tflite(path)  # fmt: skip
         except QirError as error:
             yield (name, f"not exported: {error.message.splitlines()[0]}", *[""] * 5)
             return
