@@ -81,7 +81,7 @@ def rows(name: str, subject: Subject, count: int, interpreter: Interpreter):
             qir.quantize(subject.model, inputs[0], subject.calibration,
                          target="tflite").export_tflite(path)  # fmt: skip
         except QirError as error:
-            yield (name, f"not exported: {error.message.splitlines()[0]}", *[""] * 5)
+            yield (name, f"not exported: {error.message.splitlines()[0].rstrip(':')}", *[""] * 5)
             return
         for kernels in KERNELS:
             theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in inputs])
