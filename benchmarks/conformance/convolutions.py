@@ -83,7 +83,7 @@ CASES = {
     "FULLY_CONNECTED": fully_connected,
 }
 
-VECTORS = ("its kernel takes blocks of channels at once, rounding halves up, and what is left over "
-           "as the reference does; where blocks end depends on the shape; not reproduced yet")
+VECTORS = ("likely, by its source: blocks of channels at once round halves up, what is left over "
+           "as in the reference; where blocks end depends on the shape; not reproduced yet")
 KNOWN = {("DEPTHWISE_CONV_2D", "tflite_builtin"): VECTORS}
 """Pairs of operator and kernel set that do not agree, with the cause."""

@@ -110,7 +110,8 @@ CASES = {
     "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": mean,
 }  # fmt: skip
 
-HALVES = ("in blocks of 16 along what is not broadcast, the product by the multiplier rounds "
-          "halves up (vqrdmulh), away from zero in what is left over; not reproduced yet")
+HALVES = ("likely, by its source: in blocks of 16 along what is not broadcast, the product "
+          "by the multiplier rounds halves up (vqrdmulh), away from zero in what is left "
+          "over; not reproduced yet")
 KNOWN = {("MUL", "tflite_builtin"): HALVES}
 """Pairs of operator and kernel set that do not agree, with the cause."""
