@@ -3,9 +3,10 @@
 from qir.errors import QirError
 from qir.forms import complaints
 from qir.graph_pass import graph_pass
-from qir.ir import Func, place_of
+from qir.ir import Func, Op, place_of
 from qir.registry import target_named
 from qir.rewrite import recorded, rewrite
+from qir.target import Target
 
 
 @graph_pass("mixed -> {target}")
@@ -17,8 +18,23 @@ def legalize(func: Func, *, target: str = "xla") -> Func:
     illegal = list(complaints(func, found.form))
     if not illegal:
         return func
-    declined = {each.op: each.reason for each in firings if not each.fired}
-    lines = [f"  {op.kind} : {op.type}  {declined.get(op) or reason}, "
+    declined: dict[Op, dict[str, None]] = {}
+    for each in firings:
+        if not each.fired:
+            declined.setdefault(each.op, {})[each.reason] = None
+    lines = [f"  {op.kind} : {op.type}  {'; '.join(declined.get(op, [reason]))}, "
              f"at {place_of(op) or 'an unknown place'}" for op, reason in illegal]  # fmt: skip
     raise QirError(f"{len(illegal)} ops are not for the target '{target}':\n" + "\n".join(lines),
-                   at=place_of(illegal[0][0]))  # fmt: skip
+                   at=place_of(illegal[0][0]),
+                   help=_help({op.kind for op, _ in illegal}, found))  # fmt: skip
+
+
+def _help(kinds: set[str], target: Target) -> str | None:
+    """What to do where an illegal op is the integer form of one that is taken apart in time."""
+    apart = {kind for rule in target.decomposition() for p in rule.patterns for kind in p.kinds}
+    names = {kind.partition(".")[2] for kind in apart}
+    found = sorted(kind for kind in kinds if kind.partition(".")[2] in names)
+    if not found:
+        return None
+    return (f"quantize with target={target.name}: its 'decompose' takes apart, before they are "
+            f"quantized, what became {', '.join(found)}")  # fmt: skip

@@ -52,7 +52,7 @@ def product_of_scales(op: Op, repeated: int = 1) -> np.ndarray:
 def padded(op: Op, window, dilation=(1, 1), lowest: bool = False) -> tuple[Op, str]:
     """The image that an operator slides its window over, and SAME or VALID.
 
-    Any other padding is an operator of its own: by zeros, or by the lowest value.
+    Any other padding is an operator of its own, by zeros; lowest: they must be the lowest values.
     """
     x, strides = op.operands[0], op.attributes["strides"]
     pads = pads_of(x.type, window, strides, op.attributes["padding"], dilation)
@@ -63,5 +63,6 @@ def padded(op: Op, window, dilation=(1, 1), lowest: bool = False) -> tuple[Op, s
     require(min(top, bottom, left, right) >= 0, f"the padding {pads} crops the image")
     paddings = (0, 0, top, bottom, left, right, 0, 0)
     zero_is_lowest = x.type.grid is not None and int(x.type.zero) == x.type.lo
-    require(not lowest or zero_is_lowest, f"the padding {pads} is neither VALID nor SAME")
+    require(not lowest or zero_is_lowest, f"the padding {pads} is neither VALID nor SAME, and zero "
+            "is not the lowest value there is")  # fmt: skip
     return tfl.pad(x, paddings=paddings), "VALID"
