@@ -156,3 +156,13 @@ def test_softmax_and_norms(seed, length, rounding):
              (nn.rms_norm(real, gamma, epsilon=1e-5), result(rng), (gamma,))]  # fmt: skip
     check(rng, *(INTEGER_FORMS[op.kind].build(op, Wanted(to, rounding), x, *parts)
                  for op, to, parts in forms))  # fmt: skip
+
+
+@given(SEEDS, st.booleans(), st.sampled_from([(1,), (1, 2), (0, 3), (0, 1, 2, 3)]))
+@FEW
+def test_sums_by_thresholds(seed, keepdims, axes):
+    rng = np.random.default_rng(seed)
+    x = quantized(rng, "x", rng.choice(["i8", "u8"]), *rng.integers(1, 6, 4))
+    thresholds = const(rng.integers(-2000, 4000, 255).astype(np.int32))
+    y = int8.threshold_sum(x, thresholds, to=result(rng, "u8"), axes=axes, keepdims=keepdims)
+    check(rng, y)

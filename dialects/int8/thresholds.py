@@ -14,7 +14,7 @@ from .dialect import int8, is_quantized
 @int8.op
 def threshold_sum(x: Type, thresholds: Type, *, to: Element, axes: Ints,
                   keepdims: bool = False) -> Type:  # fmt: skip
-    """The lowest stored value plus the number of ascending thresholds that a sum reaches.
+    """The lowest stored value plus the number of thresholds that a sum reaches.
 
     The sum is that of the stored values of x over `axes`, zero point and all; thresholds: i32, one
     for each stored value of `to` but the lowest. Any rescale that is monotone can be stated so
@@ -31,7 +31,7 @@ def threshold_sum(x: Type, thresholds: Type, *, to: Element, axes: Ints,
 @threshold_sum.means
 def _(op, x, thresholds):
     total = x.sum(op.attributes["axes"], np.int32, keepdims=op.attributes["keepdims"])
-    reached = np.searchsorted(thresholds, total, side="right")
+    reached = np.searchsorted(np.sort(thresholds), total, side="right")
     return (op.type.lo + reached).astype(op.dtype.numpy)
 
 
