@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import QirError
+from .errors import Declined, QirError
 from .evaluate import evaluate
 from .ir import Func, Op, item, parameter, place_of
 from .tables import table
@@ -40,8 +40,11 @@ def expands(*definitions) -> Callable[[Callable], Callable]:
 
 
 def expanded(op: Op, kernels: str, *operands: Op) -> Op:
-    """What an op comes to under a kernel set; QirError where that is of another type."""
-    new = EXPANSIONS[op.kind](op, kernels, *operands)
+    """What an op comes to under a kernel set; QirError with its place where they do not take it."""
+    try:
+        new = EXPANSIONS[op.kind](op, kernels, *operands)
+    except Declined as declined:
+        raise QirError(f"{op.kind} under {kernels}: {declined}", at=place_of(op)) from None
     if new.type != op.type:
         raise QirError(f"{op.kind} : {op.type} was expanded to {new.type}", at=place_of(op))
     return new

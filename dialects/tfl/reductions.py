@@ -21,18 +21,23 @@ from .dialect import builtin, is_quantized, on
 @builtin("MEAN", "ReducerOptions", slots="x axis")
 def mean(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = None) -> Type:
     """The mean over axes."""
-    axis = tuple(a % x.rank for a in axis if -x.rank <= a < x.rank)
-    require(axis, f"no axes of {x}")
-    return on(x, shapes.reduced(x, axis, keep_dims), to)
+    return on(x, shapes.reduced(x, _axes(x, axis), keep_dims), to)
+
+
+def _axes(x: Type, axis: Ints) -> Ints:
+    """The axes counted from the front, each once, as the runtime resolves them."""
+    require(axis and all(-x.rank <= a < x.rank for a in axis), f"{list(axis)} are no axes of {x}")
+    return tuple(sorted({a % x.rank for a in axis}))
 
 
 @expands(mean)
 def _(op, kernels, x):
-    axes = tuple(sorted({a % x.type.rank for a in op.attributes["axis"]}))
+    axes = _axes(x.type, op.attributes["axis"])
     keep = op.attributes["keep_dims"]
     if not is_quantized(x.type):
         return nn.mean(x, axes=axes, keepdims=keep)
     count = prod(x.shape[a] for a in axes)
+    require(0 < count < 2**23, f"a mean of {count} values, whose sum is none of 32 bits")
     over = {"to": op.type.element, "axes": axes, "keepdims": keep}
     if kernels == "xnnpack":
         return _by_thresholds(x, partial(_xnnpack_mean, x.type, op.type, count), count, over)

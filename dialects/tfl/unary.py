@@ -32,7 +32,7 @@ def dequantize(x: Type) -> Type:
 
 @expands(dequantize)
 def _(op, kernels, x):
-    if kernels != "tflite_builtin" or x.dtype.bits != 8:
+    if kernels != "tflite_builtin" or x.dtype.bits != 8 or not x.type.grid.per_tensor:
         return quant.dequantize(x)
     zero = np.float32(np.float32(-int(x.type.zero)) * x.type.scale)
     reals = stored_values(x.type).astype(np.float32) * x.type.scale + zero
@@ -45,6 +45,8 @@ def _(op, kernels, x):
     if x.type.is_float:
         return _from_reals(x, to, kernels)
     require(x.dtype.bits == 8 and to.dtype.bits == 8, f"from {x.type} to {to}")
+    require(x.type.grid.per_tensor and to.grid.per_tensor,
+            f"from one grid with a scale for all to another such, found {x.type}, {to}")
     scale = real_scale(x.type, to=to)
     stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     same = x.dtype == to.dtype
@@ -68,7 +70,8 @@ def _from_reals(x: Op, to: Element, kernels: str) -> Op:
 
     The whole steps are scaled again, since the cast divides by the scale: it finds them unharmed.
     """
-    if kernels == "tflite_reference" or to.dtype.bits != 8:
+    vectorized = to.dtype.bits == 8 and to.grid.per_tensor
+    if kernels == "tflite_reference" or not vectorized:
         return quant.quantize(x, to=to)
     inverse, scale = np.float32(1) / np.float32(to.grid.scale), const(np.float32(to.grid.scale))
 
