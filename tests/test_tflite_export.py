@@ -82,3 +82,30 @@ def test_what_has_no_operator_is_said(tmp_path):
     with pytest.raises(QirError, match="ops are not for the target 'tflite'"):
         model.export_tflite(tmp_path / "none.tflite")
     assert not list(tmp_path.iterdir())
+
+
+def test_norms_by_parts_keep_what_integer_norms_keep():
+    weights = [RNG.normal(0, 0.2, (32, 32)).astype(np.float32) for _ in range(3)]
+
+    def norm(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5)
+
+    def blocks(x):
+        for w in weights:
+            x = norm(x + jax.nn.relu(x @ w))
+        return x @ weights[0]
+
+    samples = [RNG.normal(0, 1, (1, 8, 32)).astype(np.float32) for _ in range(16)]
+    reals = np.stack([blocks(x) for x in samples])
+    noise = {}
+    for target in ("xla", "tflite"):
+        steps = (f"float_front, decompose(target={target}), insert_observers, calibrate, "
+                 "propagate_types, requantize, lower_int8, canonicalize, cse")  # fmt: skip
+        quantized = qir.quantize(blocks, samples[0], samples, pipeline=steps)
+        kinds = {op.kind for op in quantized.module.main.ops}
+        assert ("int8.layer_norm" in kinds) == (target == "xla")
+        error = np.stack([quantized(x) for x in samples]) - reals
+        noise[target] = 10 * np.log10(np.square(reals).mean() / np.square(error).mean())
+    assert min(noise.values()) > 25
+    assert noise["tflite"] > noise["xla"] - 3
