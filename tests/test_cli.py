@@ -28,6 +28,13 @@ def test_opt_prints_the_graph_alone_on_stdout(call):
     assert call("opt", "-", "-p", "cse", stdin=GRAPH)[:2] == (0, GRAPH)
 
 
+def test_opt_says_how_a_tflite_model_becomes_a_graph(call):
+    Path("net.tflite").write_bytes(b"\x18\0\0\0TFL3\xff\xfe")
+    assert call("opt", "net.tflite") == (1, "", (
+        "net.tflite: error: this is not text\n"
+        "  help: qir translate net.tflite -o model.qir makes a graph of it\n"))  # fmt: skip
+
+
 def test_opt_says_what_is_wrong_with_stdin_and_stdout(call, monkeypatch):
     assert call("opt", stdin="\udcb8") == (1, "", "<stdin>: error: this is not text\n")
     monkeypatch.setattr(sys, "stdin", None)
