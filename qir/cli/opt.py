@@ -338,9 +338,8 @@ def read_text(file: str) -> str:
             return text
         return Path(file).read_text(encoding="utf-8")
     except UnicodeError:
-        model = file.endswith(".tflite")
+        translate = f"qir translate {file} -o model.qir makes a graph of it"
         raise QirError("this is not text", at="<stdin>" if file == "-" else file,
-                       help=f"qir translate {file} -o model.qir makes a graph of it" if model else None
-                       ) from None  # fmt: skip
+                       help=translate if file.endswith(".tflite") else None) from None  # fmt: skip
     except OSError as error:
         raise QirError(f"cannot read: {error.strerror}", at=file) from None
