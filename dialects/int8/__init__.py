@@ -5,11 +5,12 @@ from .arithmetic import add, div, mul, requantize, sub, table
 from .dialect import int8
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
+from .storage import reinterpret
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
 from .thresholds import threshold_sum
 
 __all__ = [
     "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "layer_norm", "matmul",
-    "mean", "mul", "requantize", "rms_norm", "softmax", "softmax_f32",
+    "mean", "mul", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
 ]  # fmt: skip

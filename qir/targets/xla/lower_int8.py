@@ -213,6 +213,11 @@ def _(op, x, values):
     return lookup(x, values, lowest=op.operands[0].type.dtype.lo)
 
 
+@lowers("int8.reinterpret")
+def _(op, x):
+    return x
+
+
 @lowers("int8.requantize")
 def _(op, x):
     return finished(op, centred(op, 0, x))
