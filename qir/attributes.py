@@ -111,7 +111,7 @@ def _word(value) -> str:
 
 
 def _sequence(value, read, what):
-    if not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple, range, np.ndarray)):
         _fail(f"a list of {what}", value)
     return tuple(read(v) for v in value)
 

@@ -18,7 +18,10 @@ KERNELS = ("tflite_reference", "tflite_builtin", "xnnpack")
 """TensorFlow Lite's kernel sets: BUILTIN_REF, BUILTIN_WITHOUT_DEFAULT_DELEGATES, AUTO on x86."""
 
 EXPANSIONS: dict[str, Callable] = table(lambda build: build)
-"""By the full name of the op: `(op, kernels, *operands) -> Op` of exactly the op's type."""
+"""By the full name of the op: `(op, kernels, *operands) -> Op` of exactly the op's type.
+
+An op of several results may become a tuple with an op for each.
+"""
 
 
 def expands(*definitions) -> Callable[[Callable], Callable]:
@@ -39,14 +42,15 @@ def expands(*definitions) -> Callable[[Callable], Callable]:
     return declare
 
 
-def expanded(op: Op, kernels: str, *operands: Op) -> Op:
+def expanded(op: Op, kernels: str, *operands: Op) -> Op | tuple[Op, ...]:
     """What an op comes to under a kernel set; QirError with its place where they do not take it."""
     try:
         new = EXPANSIONS[op.kind](op, kernels, *operands)
     except Declined as declined:
         raise QirError(f"{op.kind} under {kernels}: {declined}", at=place_of(op)) from None
-    if new.type != op.type:
-        raise QirError(f"{op.kind} : {op.type} was expanded to {new.type}", at=place_of(op))
+    type = TupleType(tuple(each.type for each in new)) if isinstance(new, tuple) else new.type
+    if type != op.type:
+        raise QirError(f"{op.kind} : {op.type} was expanded to {type}", at=place_of(op))
     return new
 
 
@@ -54,8 +58,10 @@ def meaning(op: Op, kernels: str, arrays):
     """The result of an op on arrays under a kernel set; a tuple where it has several."""
     fresh = [o if o.is_const else parameter(f"x{i}", o.type) for i, o in enumerate(op.operands)]
     new = expanded(op, kernels, *fresh)
-    several = isinstance(new.type, TupleType)
-    results = tuple(item(new, i) for i in range(len(new.type.items))) if several else (new,)
+    several = isinstance(op.type, TupleType)
+    results = new if isinstance(new, tuple) else (new,)
+    if several and not isinstance(new, tuple):
+        results = tuple(item(new, i) for i in range(len(new.type.items)))
     given = [(p, a) for p, a in zip(fresh, arrays, strict=True) if not p.is_const]
     func = Func("main", tuple(p for p, _ in given), results)
     found = evaluate(func, [a for _, a in given])

@@ -301,11 +301,17 @@ def derived(op: Op, *olds: Op) -> Op:
 def transform(func: Func, change) -> Func:
     """Rebuild a function bottom up: `change(op, operands)` gives what stands for each op.
 
-    `operands` are the new ones; returning `op` itself (with unchanged operands) shares it.
+    `operands` are the new ones; returning `op` itself (with unchanged operands) shares it. For an
+    op of several results `change` may give a tuple with an op for each.
     """
     new: dict[Op, Op] = {}
+    parts: dict[Op, tuple[Op, ...]] = {}
     for op in func.ops:
-        new[op] = change(op, tuple([new[o] for o in op.operands]))
+        if op.kind == "item" and op.operands[0] in parts:
+            new[op] = parts[op.operands[0]][op.attributes["index"]]
+            continue
+        found = change(op, tuple([new[o] for o in op.operands]))
+        (parts if isinstance(found, tuple) else new)[op] = found
     links = journal.listener(Derived)
     if links is not None:
         links.extend(Derived(now, (op,)) for op, now in new.items() if now is not op)
