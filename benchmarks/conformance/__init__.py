@@ -1,1 +1,11 @@
 """Whether qir's meanings of TensorFlow Lite's operators are those of its interpreter."""
+
+from . import choices, convolutions, elementwise, functions, moves
+
+FAMILIES = (convolutions, elementwise, functions, choices, moves)
+
+CASES = {operator: case for family in FAMILIES for operator, case in family.CASES.items()}
+"""By operator: a random function of it, from a generator of random numbers."""
+
+KNOWN = {cell: why for family in FAMILIES for cell, why in family.KNOWN.items()}
+"""Pairs of operator and kernel set that do not agree, with the cause."""

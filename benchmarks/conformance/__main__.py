@@ -15,10 +15,9 @@ import numpy as np
 from qir.expansions import KERNELS
 from qir.targets.tflite.interpreter import Interpreter
 
-from . import convolutions, elementwise
+from . import CASES, KNOWN
 from .compare import compare, inputs_for
 
-FAMILIES = (convolutions, elementwise)
 COMPILED = 12
 """Graphs of a cell that XLA runs too."""
 MOST = 4000
@@ -52,15 +51,14 @@ def main() -> None:
     causes: list[str] = []
     lines = ["| operator | " + " | ".join(KERNELS) + " |", "|---" * (1 + len(KERNELS)) + "|"]
     with Interpreter() as interpreter:
-        for family in FAMILIES:
-            for operator, case in family.CASES.items():
-                if given.only and operator not in given.only:
-                    continue
-                cells = [cell(case, operator, k, given.values, interpreter) for k in KERNELS]
-                causes += [f"- {operator}, {k}: {family.KNOWN[operator, k]}."
-                           for k in KERNELS if (operator, k) in family.KNOWN]  # fmt: skip
-                lines.append(f"| {operator} | " + " | ".join(cells) + " |")
-                print(lines[-1], flush=True)
+        for operator, case in CASES.items():
+            if given.only and operator not in given.only:
+                continue
+            cells = [cell(case, operator, k, given.values, interpreter) for k in KERNELS]
+            causes += [f"- {operator}, {k}: {KNOWN[operator, k]}."
+                       for k in KERNELS if (operator, k) in KNOWN]  # fmt: skip
+            lines.append(f"| {operator} | " + " | ".join(cells) + " |")
+            print(lines[-1], flush=True)
     if not given.only:
         title = "# Values that differ from LiteRT 2.3.0's interpreter, x86-64"
         how = f"`python -m benchmarks.conformance --values {given.values}`"

@@ -34,6 +34,8 @@ def inputs_for(func: Func, rng: np.random.Generator) -> list[np.ndarray]:
 def _random(type, rng):
     if type.is_float:
         return rng.normal(0, 3, type.shape).astype(type.dtype.numpy)
+    if type.dtype.name == "bool":
+        return rng.integers(0, 2, type.shape).astype(bool)
     return rng.integers(type.lo, type.hi, type.shape, type.dtype.numpy, endpoint=True)
 
 
@@ -52,6 +54,6 @@ def compare(func: Func, kernels: str, arrays, interpreter: Interpreter, xla=True
     return Agreement(
         sum(a.size for a in theirs),
         sum(int((p != 0).sum()) for p in pairs),
-        sum(int((np.asarray(a) != b).sum()) for a, b in zip(theirs, compiled, strict=True)),
+        sum(int((a != b).sum()) for a, b in zip(theirs, map(np.asarray, compiled), strict=True)),
         int(max((p.max(initial=0) for p in pairs), default=0)),
     )

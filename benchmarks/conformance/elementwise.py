@@ -11,46 +11,48 @@ from qir.types import DTYPES, Element, per_tensor
 from .convolutions import activation, element
 
 
-def _shape(rng) -> tuple[int, ...]:
+def some_shape(rng) -> tuple[int, ...]:
+    """One to four random extents."""
     return tuple(int(n) for n in rng.integers(1, 12, rng.integers(1, 5)))
 
 
-def _func(op, *inputs) -> Func:
+def single(op, *inputs) -> Func:
+    """The function of one result."""
     return Func("main", inputs, (op,), ("y",))
 
 
 def binary(op, rng: np.random.Generator) -> Func:
     """A random op of two operands, one of them broadcast now and then."""
-    shape = _shape(rng)
+    shape = some_shape(rng)
     other = tuple(1 if rng.integers(4) == 0 else n for n in shape)
     a, b = (parameter(name, element(rng)[each]) for name, each in (("a", shape), ("b", other)))
-    return _func(op(a, b, fused_activation_function=activation(rng), to=element(rng)), a, b)
+    return single(op(a, b, fused_activation_function=activation(rng), to=element(rng)), a, b)
 
 
 def unary(op, rng: np.random.Generator) -> Func:
     """A random function of one value; all 256 are among the inputs more often than not."""
     x = parameter("x", element(rng)[(int(rng.integers(300, 4000)),)])
-    return _func(op(x, to=element(rng)), x)
+    return single(op(x, to=element(rng)), x)
 
 
 def fixed(op, scale: float, zero: int, rng: np.random.Generator) -> Func:
     """A random function whose result stands on one grid."""
     x = parameter("x", element(rng)[(int(rng.integers(300, 4000)),)])
-    return _func(op(x, to=Element(DTYPES["i8"], per_tensor(scale, zero))), x)
+    return single(op(x, to=Element(DTYPES["i8"], per_tensor(scale, zero))), x)
 
 
 def quantize(rng: np.random.Generator) -> Func:
     """A random QUANTIZE of reals, or from one grid to another."""
-    shape = _shape(rng)
+    shape = some_shape(rng)
     source = element(rng) if rng.integers(2) else Element(DTYPES["f32"])
     x = parameter("x", source[shape])
-    return _func(tfl.quantize(x, to=element(rng)), x)
+    return single(tfl.quantize(x, to=element(rng)), x)
 
 
 def dequantize(rng: np.random.Generator) -> Func:
     """A random DEQUANTIZE."""
-    x = parameter("x", element(rng)[_shape(rng)])
-    return _func(tfl.dequantize(x), x)
+    x = parameter("x", element(rng)[some_shape(rng)])
+    return single(tfl.dequantize(x), x)
 
 
 def pool(op, rng: np.random.Generator) -> Func:
@@ -61,7 +63,7 @@ def pool(op, rng: np.random.Generator) -> Func:
     y = op(x, padding=rng.choice(["SAME", "VALID"]).item(), stride_w=int(rng.integers(1, 4)),
            stride_h=int(rng.integers(1, 4)), filter_width=next(window), filter_height=next(window),
            fused_activation_function=activation(rng))  # fmt: skip
-    return _func(y, x)
+    return single(y, x)
 
 
 def softmax(rng: np.random.Generator) -> Func:
@@ -69,23 +71,23 @@ def softmax(rng: np.random.Generator) -> Func:
     rows, length = int(rng.integers(1, 40)), int(rng.choice([1, 2, 10, 17, 100, 300]))
     x = parameter("x", element(rng, 1e-3, 0.5)[(rows, length)])
     to = Element(DTYPES["i8"], per_tensor(1 / 256, -128))
-    return _func(tfl.softmax(x, beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])), to=to), x)
+    return single(tfl.softmax(x, beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])), to=to), x)
 
 
 def reshape(rng: np.random.Generator) -> Func:
     """A random RESHAPE."""
-    shape = _shape(rng)
+    shape = some_shape(rng)
     x = parameter("x", element(rng)[shape])
-    return _func(tfl.reshape(x, new_shape=(-1, shape[-1])), x)
+    return single(tfl.reshape(x, new_shape=(-1, shape[-1])), x)
 
 
 def moved(rng: np.random.Generator) -> Func:
     """A random PAD, TRANSPOSE and CONCATENATION."""
-    shape = _shape(rng)
+    shape = some_shape(rng)
     x = parameter("x", element(rng)[shape])
     y = tfl.pad(x, paddings=rng.integers(0, 3, 2 * len(shape)).tolist())
     y = tfl.transpose(y, perm=rng.permutation(len(shape)).tolist())
-    return _func(tfl.concatenation(y, y, axis=int(rng.integers(len(shape)))), x)
+    return single(tfl.concatenation(y, y, axis=int(rng.integers(len(shape)))), x)
 
 
 def mean(rng: np.random.Generator) -> Func:
@@ -95,7 +97,7 @@ def mean(rng: np.random.Generator) -> Func:
     x = parameter("x", element(rng)[shape])
     some = sorted(rng.choice(rank, int(rng.integers(1, rank + 1)), replace=False).tolist())
     axis = [1, 2] if rank == 4 and rng.integers(2) else some
-    return _func(tfl.mean(x, axis=axis, keep_dims=bool(rng.integers(2)), to=element(rng)), x)
+    return single(tfl.mean(x, axis=axis, keep_dims=bool(rng.integers(2)), to=element(rng)), x)
 
 
 CASES = {

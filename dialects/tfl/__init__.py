@@ -1,25 +1,84 @@
 """TensorFlow Lite's builtin operators, one to one with the schema of `.tflite` files."""
 
 from .arithmetic import add, mul, sub
+from .blocks import batch_to_space_nd, depth_to_space, space_to_batch_nd, space_to_depth
+from .choices import (
+    arg_max,
+    arg_min,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    not_equal,
+    reduce_max,
+    reduce_min,
+    select,
+    select_v2,
+    topk_v2,
+)
 from .convolutions import conv_2d, depthwise_conv_2d, fully_connected
 from .dialect import tfl
-from .movement import concatenation, pad, reshape, transpose
+from .functions import abs_ as abs
+from .functions import (
+    ceil,
+    cos,
+    elu,
+    floor,
+    gelu,
+    hard_swish,
+    leaky_relu,
+    log,
+    neg,
+    relu_0_to_1,
+    rsqrt,
+    sin,
+    sqrt,
+    square,
+)
+from .functions import round_ as round
+from .movement import (
+    broadcast_to,
+    concatenation,
+    expand_dims,
+    fill,
+    mirror_pad,
+    pack,
+    pad,
+    padv2,
+    reshape,
+    reverse_v2,
+    squeeze,
+    tile,
+    transpose,
+)
 from .normalize import softmax
 from .pooling import average_pool_2d, max_pool_2d
 from .reductions import mean
-from .unary import (
-    dequantize,
-    exp,
-    logistic,
-    quantize,
-    relu,
-    relu6,
-    relu_n1_to_1,
-    tanh,
+from .slices import (
+    dynamic_update_slice,
+    gather,
+    gather_nd,
+    scatter_nd,
+    split,
+    split_v,
+    strided_slice,
+    unpack,
 )
+from .slices import slice_ as slice
+from .unary import dequantize, exp, logistic, quantize, relu, relu6, relu_n1_to_1, tanh
 
 __all__ = [
-    "add", "average_pool_2d", "concatenation", "conv_2d", "depthwise_conv_2d", "dequantize", "exp",
-    "fully_connected", "logistic", "max_pool_2d", "mean", "mul", "pad", "quantize", "relu",
-    "relu6", "relu_n1_to_1", "reshape", "softmax", "sub", "tanh", "tfl", "transpose",
+    "abs", "add", "arg_max", "arg_min", "average_pool_2d", "batch_to_space_nd", "broadcast_to",
+    "ceil", "concatenation", "conv_2d", "cos", "depth_to_space", "depthwise_conv_2d",
+    "dequantize", "dynamic_update_slice", "elu", "equal", "exp", "expand_dims", "fill", "floor",
+    "fully_connected", "gather", "gather_nd", "gelu", "greater", "greater_equal", "hard_swish",
+    "leaky_relu", "less", "less_equal", "log", "logistic", "max_pool_2d", "maximum", "mean",
+    "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "quantize",
+    "reduce_max", "reduce_min", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1", "reshape",
+    "reverse_v2", "round", "rsqrt", "scatter_nd", "select", "select_v2", "sin", "slice",
+    "softmax", "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt", "square",
+    "squeeze", "strided_slice", "sub", "tanh", "tfl", "tile", "topk_v2", "transpose", "unpack",
 ]  # fmt: skip

@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from qir.attributes import Ints
 from qir.dialect import Dialect, OpDefinition
 from qir.errors import require
+from qir.ir import Op
 from qir.tables import table
 from qir.types import Element, Type
+
+from .. import int8
 
 tfl = Dialect("tfl", "TensorFlow Lite's builtin operators, as the schema has them")
 
@@ -67,6 +71,23 @@ def on(x: Type, shape, to: Element | None) -> Type:
     return (to if to is not None else x.element)[shape]
 
 
+def regridded(y: Op, op: Op) -> Op:
+    """Elements that were moved, under the grid that a file states for where they came to."""
+    same = y.type.element == op.type.element
+    return y if same else int8.reinterpret(y, to=op.type.element)
+
+
+def stored(x: Op) -> Op:
+    """The stored integers of a value as plain numbers."""
+    return x if x.type.grid is None else int8.reinterpret(x, to=Element(x.dtype))
+
+
+def axes_of(x: Type, axes: Ints) -> Ints:
+    """The axes counted from the front, each once, as the runtime resolves them."""
+    require(all(-x.rank <= a < x.rank for a in axes), f"{list(axes)} are no axes of {x}")
+    return tuple(sorted({a % x.rank for a in axes}))
+
+
 def is_quantized(*types: Type) -> bool:
     """Whether an op computes on stored integers: its operands stand on grids, all of them."""
     found = [type.grid is not None for type in types]
@@ -85,5 +106,5 @@ CLAMPS = {"NONE": None, "RELU": (0.0, float("inf")), "RELU6": (0.0, 6.0),
           "RELU_N1_TO_1": (-1.0, 1.0)}  # fmt: skip
 """Real bounds by fused activation."""
 
-PAIRED = ("paddings",)
+PAIRED = ("paddings", "crops")
 """Slots that files hold as rows of two numbers."""

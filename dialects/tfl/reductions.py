@@ -15,24 +15,19 @@ from qir.types import Element, Type
 
 from .. import int8, nn
 from ..int8.dialect import real_scale
-from .dialect import builtin, is_quantized, on
+from .dialect import axes_of, builtin, is_quantized, on
 
 
 @builtin("MEAN", "ReducerOptions", slots="x axis")
 def mean(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = None) -> Type:
     """The mean over axes."""
-    return on(x, shapes.reduced(x, _axes(x, axis), keep_dims), to)
-
-
-def _axes(x: Type, axis: Ints) -> Ints:
-    """The axes counted from the front, each once, as the runtime resolves them."""
-    require(axis and all(-x.rank <= a < x.rank for a in axis), f"{list(axis)} are no axes of {x}")
-    return tuple(sorted({a % x.rank for a in axis}))
+    require(axis, f"{list(axis)} are no axes of {x}")
+    return on(x, shapes.reduced(x, axes_of(x, axis), keep_dims), to)
 
 
 @expands(mean)
 def _(op, kernels, x):
-    axes = _axes(x.type, op.attributes["axis"])
+    axes = axes_of(x.type, op.attributes["axis"])
     keep = op.attributes["keep_dims"]
     if not is_quantized(x.type):
         return nn.mean(x, axes=axes, keepdims=keep)

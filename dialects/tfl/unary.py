@@ -129,8 +129,9 @@ exp = _activation("EXP", "The exponential.")
 def _(op, kernels, x):
     bounds = CLAMPS[op.kind.removeprefix("tfl.").upper()]
     if x.type.grid is None:
+        real = {"tfl.relu": nn.relu, "tfl.relu6": nn.relu6}.get(op.kind)
         low, high = (const(np.float32(bound)) for bound in bounds)
-        return lax.maximum(x, low) if bounds[1] == np.inf else lax.clamp(low, x, high)
+        return real(x) if real else lax.clamp(low, x, high)
     to = op.type.element
     rescale = derive("tflite_reference", real_scale(x.type, to=to).reshape(()))
     stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
@@ -141,15 +142,24 @@ def _(op, kernels, x):
 @expands(logistic, tanh, exp)
 def _(op, kernels, x):
     real, f64 = _FUNCTIONS[op.kind]
-    if x.type.grid is None:
-        return real(x)
-    to = op.type.element
-    reals = (stored_values(x.type) - int(x.type.zero)).astype(np.float32) * x.type.scale
-    with np.errstate(over="ignore"):
-        values = f64(reals.astype(np.float64)).astype(np.float32)
-    inverse = np.float32(1) / np.float32(to.grid.scale)
-    stored = quantize_array(values * inverse, np.float32(1), to.grid.zero, to.lo, to.hi)
+    return real(x) if x.type.grid is None else looked_up(x, f64, op.type.element)
+
+
+def looked_up(x: Op, f64, to: Element) -> Op:
+    """A function as TensorFlow Lite tables it: of reals in f32, result times 1 / scale, half away.
+
+    f64: the function; its result is brought to f32.
+    """
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        values = np.asarray(f64(reals(x.type).astype(np.float64))).astype(np.float32)
+        inverse = np.float32(1) / np.float32(to.grid.scale)
+        stored = quantize_array(values * inverse, np.float32(1), to.grid.zero, to.lo, to.hi)
     return table_of(x, stored, to)
+
+
+def reals(x: Type) -> np.ndarray:
+    """What each value that x may store stands for, lowest first, f32."""
+    return (stored_values(x) - int(x.zero)).astype(np.float32) * x.scale
 
 
 _FUNCTIONS = {

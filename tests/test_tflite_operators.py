@@ -1,0 +1,73 @@
+"""TensorFlow Lite's operators: values as its interpreter gives them in each kernel set."""
+
+import numpy as np
+import pytest
+from conformance import agree
+from qir.dialects import tfl
+
+import qir
+from benchmarks.conformance import CASES, KNOWN
+from qir.evaluate import evaluate
+from qir.expansions import KERNELS
+from qir.ir import Func, Module, const, parameter
+from qir.pipeline import compose, run_steps
+from qir.targets.tflite.write import written
+from qir.types import tensor
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("operator", sorted(CASES))
+def test_stored_integers_agree(operator, kernels):
+    if (operator, kernels) in KNOWN:
+        pytest.skip(KNOWN[operator, kernels])
+    agree(CASES[operator], kernels)
+
+
+FLOATS = {
+    "abs": {}, "ceil": {}, "cos": {}, "elu": {}, "exp": {}, "floor": {}, "gelu": {},
+    "hard_swish": {}, "leaky_relu": {"alpha": 0.2}, "log": {}, "logistic": {}, "neg": {},
+    "relu": {}, "relu6": {}, "relu_0_to_1": {}, "relu_n1_to_1": {}, "round": {}, "rsqrt": {},
+    "sin": {}, "softmax": {"beta": 2.0}, "sqrt": {}, "square": {}, "tanh": {},
+    "mean": {"axis": [1]}, "reduce_max": {"axis": [0]}, "reduce_min": {"axis": [0, 1]},
+    "arg_max": {"dimension": 1, "output_type": "INT64"}, "arg_min": {"dimension": 0},
+    "reverse_v2": {"axis": [0]}, "strided_slice": {"begin": [5, 0], "end": [0, 9],
+                                                   "strides": [-2, 3]},
+}  # fmt: skip
+"""Attributes by op."""
+UNREGISTERED = ("tfl.ceil", "tfl.elu", "tfl.round")
+"""Ops without a reference kernel in LiteRT 2.3.0."""
+PAIRS = ("add", "sub", "mul", "maximum", "minimum", "equal", "not_equal", "less", "less_equal",
+         "greater", "greater_equal")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLOATS)
+def test_floats_agree(name):
+    positive = name in ("log", "rsqrt", "sqrt")
+    x = np.random.default_rng(0).normal(0, 3, (6, 10)).astype(np.float32)
+    _close(lambda p: getattr(tfl, name)(p, **FLOATS[name]), abs(x) + 0.1 if positive else x)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_pairs_of_floats_agree(name):
+    other = const(np.random.default_rng(1).integers(-3, 3, (1, 10)).astype(np.float32))
+    x = np.random.default_rng(0).integers(-3, 3, (6, 10)).astype(np.float32)
+    _close(lambda p: getattr(tfl, name)(p, other), x)
+
+
+def _close(build, array):
+    """Fail where a float op, its expansion on numpy or on XLA, is not what LiteRT gives."""
+    pytest.importorskip("ai_edge_litert")
+    from qir.targets.tflite.interpreter import Interpreter
+
+    x = parameter("x", tensor("f32", array.shape))
+    func = Func("main", (x,), (build(x),), ("y",))
+    expanded = run_steps(compose("expand_tfl"), func)
+    for kernels in KERNELS:
+        if kernels == "tflite_reference" and func.results[0].kind in UNREGISTERED:
+            continue
+        with Interpreter() as interpreter:
+            found = interpreter.run(written(Module((func,))), kernels, [[array]])
+        assert isinstance(found, list), found
+        ((theirs,),) = found
+        for ours in (evaluate(expanded, [array]), qir.compile(expanded)(array)):
+            np.testing.assert_allclose(ours[0], theirs, rtol=2e-5, atol=2e-6, err_msg=kernels)
