@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 from qir.dialects import tfl
 
-from qir.ir import Func, parameter
-from qir.types import DTYPES, Element, per_tensor
+from qir.ir import Func, const, parameter
+from qir.types import DTYPES, Element, Type, per_tensor
 
 from .convolutions import activation, element
 
@@ -27,6 +27,31 @@ def binary(op, rng: np.random.Generator) -> Func:
     other = tuple(1 if rng.integers(4) == 0 else n for n in shape)
     a, b = (parameter(name, element(rng)[each]) for name, each in (("a", shape), ("b", other)))
     return single(op(a, b, fused_activation_function=activation(rng), to=element(rng)), a, b)
+
+
+def division(rng: np.random.Generator) -> Func:
+    """A random DIV by what is nowhere zero, which stops the runtime."""
+    shape, grid = some_shape(rng), per_tensor(rng.uniform(1e-2, 0.1), -128)
+    a = parameter("a", element(rng)[shape])
+    divisor = rng.integers(-127, 128, shape).astype(np.int8)
+    b = const(divisor, Type(DTYPES["i8"], shape, grid))
+    y = tfl.div(a, b, fused_activation_function=activation(rng), to=element(rng, 0.01, 1.0))
+    return single(y, a)
+
+
+def prelu(rng: np.random.Generator) -> Func:
+    """A random PRELU, one slope to a channel now and then."""
+    shape = some_shape(rng)
+    x = parameter("x", element(rng)[shape])
+    alpha = parameter("alpha", element(rng)[shape[-1:] if rng.integers(2) else shape])
+    return single(tfl.prelu(x, alpha, to=element(rng)), x, alpha)
+
+
+def squared_difference(rng: np.random.Generator) -> Func:
+    """A random SQUARED_DIFFERENCE, one operand broadcast now and then."""
+    shape = some_shape(rng)
+    a, b = parameter("a", element(rng)[shape]), parameter("b", element(rng)[(1, *shape[1:])])
+    return single(tfl.squared_difference(a, b, to=element(rng)), a, b)
 
 
 def unary(op, rng: np.random.Generator) -> Func:
@@ -102,7 +127,8 @@ def mean(rng: np.random.Generator) -> Func:
 
 CASES = {
     "ADD": partial(binary, tfl.add), "SUB": partial(binary, tfl.sub),
-    "MUL": partial(binary, tfl.mul), "QUANTIZE": quantize, "DEQUANTIZE": dequantize,
+    "MUL": partial(binary, tfl.mul), "DIV": division, "PRELU": prelu,
+    "SQUARED_DIFFERENCE": squared_difference, "QUANTIZE": quantize, "DEQUANTIZE": dequantize,
     "RELU": partial(unary, tfl.relu), "RELU6": partial(unary, tfl.relu6),
     "RELU_N1_TO_1": partial(unary, tfl.relu_n1_to_1), "EXP": partial(unary, tfl.exp),
     "LOGISTIC": partial(fixed, tfl.logistic, 1 / 256, -128),

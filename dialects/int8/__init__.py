@@ -1,16 +1,17 @@
 """Integer-only ops: what a quantized graph becomes when nothing of it computes in float."""
 
 from .affine import conv2d, dense, depthwise_conv2d, matmul, transposed_conv2d
-from .arithmetic import add, div, mul, requantize, sub, table
+from .arithmetic import add, div, mul, requantize, sub
 from .dialect import int8
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
 from .storage import reinterpret
+from .tables import pair_table, table
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
 from .thresholds import threshold_sum
 
 __all__ = [
     "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "layer_norm", "matmul",
-    "mean", "mul", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
+    "mean", "mul", "pair_table", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Integer arithmetic element by element: sums, products, quotients, tables, requantization."""
+"""Integer arithmetic element by element: sums, products, quotients, requantization."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from qir import shapes
 from qir.attributes import Ints
 from qir.errors import require
 from qir.integer_forms import Wanted, integer_form
-from qir.ranges import Range, Register, between, looked_up, summed
+from qir.ranges import Range, Register, between, summed
 from qir.rounding import Rescale, derive, derive_sum, saturate, sum_apply
 from qir.types import Element, Type
 
@@ -128,29 +128,6 @@ def _quotient(dividend: np.ndarray, divisor: int) -> np.ndarray:
     """Rounded half away from zero; monotone in the dividend, and in a divisor of one sign."""
     size = (np.abs(dividend) + abs(divisor) // 2) // abs(divisor)
     return np.sign(dividend) * np.sign(divisor) * size
-
-
-@int8.op
-def table(x: Type, values: Type, *, to: Element) -> Type:
-    """Any function of one 8-bit value: `values[x - lowest stored x]`, 256 entries of the result."""
-    is_quantized(x, "the input")
-    require(x.dtype.bits <= 8, f"a table needs an input of at most 8 bits, found {x}")
-    entries = 2**x.dtype.bits
-    require(values.shape == (entries,), f"{x.dtype} needs {entries} entries, found {values}")
-    require(values.element == to, f"the entries are {values.element}, the result is {to}")
-    return to[x.shape]
-
-
-@table.means
-def _(op, x, values):
-    return values[x.astype(np.int32) - op.operands[0].type.dtype.lo]
-
-
-@table.spans
-def _(op, x, values):
-    if not op.operands[1].is_const:
-        return values.flat()
-    return looked_up(x, op.operands[1].value, lowest=op.operands[0].dtype.lo)
 
 
 @int8.op

@@ -55,6 +55,7 @@ from .movement import (
     transpose,
 )
 from .normalize import softmax
+from .pairs import div, prelu, squared_difference
 from .pooling import average_pool_2d, max_pool_2d
 from .reductions import mean
 from .slices import (
@@ -73,12 +74,13 @@ from .unary import dequantize, exp, logistic, quantize, relu, relu6, relu_n1_to_
 __all__ = [
     "abs", "add", "arg_max", "arg_min", "average_pool_2d", "batch_to_space_nd", "broadcast_to",
     "ceil", "concatenation", "conv_2d", "cos", "depth_to_space", "depthwise_conv_2d",
-    "dequantize", "dynamic_update_slice", "elu", "equal", "exp", "expand_dims", "fill", "floor",
-    "fully_connected", "gather", "gather_nd", "gelu", "greater", "greater_equal", "hard_swish",
-    "leaky_relu", "less", "less_equal", "log", "logistic", "max_pool_2d", "maximum", "mean",
-    "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "quantize",
-    "reduce_max", "reduce_min", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1", "reshape",
-    "reverse_v2", "round", "rsqrt", "scatter_nd", "select", "select_v2", "sin", "slice",
-    "softmax", "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt", "square",
-    "squeeze", "strided_slice", "sub", "tanh", "tfl", "tile", "topk_v2", "transpose", "unpack",
+    "dequantize", "div", "dynamic_update_slice", "elu", "equal", "exp", "expand_dims", "fill",
+    "floor", "fully_connected", "gather", "gather_nd", "gelu", "greater", "greater_equal",
+    "hard_swish", "leaky_relu", "less", "less_equal", "log", "logistic", "max_pool_2d", "maximum",
+    "mean", "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "prelu",
+    "quantize", "reduce_max", "reduce_min", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1",
+    "reshape", "reverse_v2", "round", "rsqrt", "scatter_nd", "select", "select_v2", "sin",
+    "slice", "softmax", "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt",
+    "square", "squared_difference", "squeeze", "strided_slice", "sub", "tanh", "tfl", "tile",
+    "topk_v2", "transpose", "unpack",
 ]  # fmt: skip

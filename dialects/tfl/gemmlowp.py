@@ -20,10 +20,14 @@ def shifted_left(x, bits: int):
 
 
 def divided(x, bits):
-    """x / 2**bits, rounded half away from zero."""
+    """x / 2**bits, rounded half away from zero.
+
+    The C code takes up to 31 bits. More are what it comes to on x86-64: a shift by their
+    remainder modulo 32, and a mask of 32 ones.
+    """
     x = np.asarray(x, np.int64)
-    mask = (np.int64(1) << bits) - 1
-    return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0))
+    mask = np.where(bits > 31, -1, (np.int64(1) << np.minimum(bits, 31)) - 1)
+    return (x >> (bits & 31)) + ((x & mask) > (mask >> 1) + (x < 0))
 
 
 def inverse_root(values) -> tuple[np.ndarray, np.ndarray]:

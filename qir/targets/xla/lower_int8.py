@@ -21,7 +21,7 @@ from .kernels.pool import average_pool
 from .kernels.reduce import sum_axes
 from .kernels.softmax import softmax
 from .kernels.softmax_tflite import softmax_f32, softmax_gemmlowp
-from .kernels.table import lookup
+from .kernels.table import lookup, lookup_pair
 from .kernels.taps import kept_apart
 from .lower_nn import (
     LAYOUT,
@@ -211,6 +211,12 @@ def _(op, a, b):
 @lowers("int8.table")
 def _(op, x, values):
     return lookup(x, values, lowest=op.operands[0].type.dtype.lo)
+
+
+@lowers("int8.pair_table")
+def _(op, a, b, values):
+    lowest = tuple(operand.dtype.lo for operand in op.operands[:2])
+    return lookup_pair(a, b, values, lowest=lowest)
 
 
 @lowers("int8.reinterpret")

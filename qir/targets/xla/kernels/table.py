@@ -20,6 +20,12 @@ def lookup(x: Array, table: Array, *, lowest: int = -128) -> Array:
     return entries(table, x.astype(jnp.int32) - lowest)
 
 
+def lookup_pair(a: Array, b: Array, table: Array, *, lowest: tuple[int, int]) -> Array:
+    """`table[a - lowest, b - lowest]` for stored values that broadcast to each other."""
+    rows, columns = (x.astype(jnp.int32) - low for x, low in zip((a, b), lowest, strict=True))
+    return entries(table.reshape(-1), rows * table.shape[1] + columns)
+
+
 def entries(table: Array, index: Array) -> Array:
     """`table[index]` for i32 indices that are known to lie inside."""
     table = jnp.asarray(table)
