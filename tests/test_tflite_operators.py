@@ -28,7 +28,8 @@ FLOATS = {
     "hard_swish": {}, "leaky_relu": {"alpha": 0.2}, "log": {}, "logistic": {}, "neg": {},
     "relu": {}, "relu6": {}, "relu_0_to_1": {}, "relu_n1_to_1": {}, "round": {}, "rsqrt": {},
     "sin": {}, "softmax": {"beta": 2.0}, "sqrt": {}, "square": {}, "tanh": {},
-    "mean": {"axis": [1]}, "reduce_max": {"axis": [0]}, "reduce_min": {"axis": [0, 1]},
+    "mean": {"axis": [1]}, "sum": {"axis": [1]}, "reduce_max": {"axis": [0]},
+    "reduce_min": {"axis": [0, 1]},
     "arg_max": {"dimension": 1, "output_type": "INT64"}, "arg_min": {"dimension": 0},
     "reverse_v2": {"axis": [0]}, "strided_slice": {"begin": [5, 0], "end": [0, 9],
                                                    "strides": [-2, 3]},
@@ -36,8 +37,8 @@ FLOATS = {
 """Attributes by op."""
 UNREGISTERED = ("tfl.ceil", "tfl.elu", "tfl.round")
 """Ops without a reference kernel in LiteRT 2.3.0."""
-PAIRS = ("add", "sub", "mul", "maximum", "minimum", "equal", "not_equal", "less", "less_equal",
-         "greater", "greater_equal")  # fmt: skip
+PAIRS = ("add", "sub", "mul", "div", "squared_difference", "prelu", "maximum", "minimum", "equal",
+         "not_equal", "less", "less_equal", "greater", "greater_equal")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FLOATS)
@@ -49,8 +50,8 @@ def test_floats_agree(name):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_pairs_of_floats_agree(name):
-    other = const(np.random.default_rng(1).integers(-3, 3, (1, 10)).astype(np.float32))
-    x = np.random.default_rng(0).integers(-3, 3, (6, 10)).astype(np.float32)
+    other = const(np.random.default_rng(1).integers(-3, 3, (1, 10)).astype(np.float32) + 0.5)
+    x = np.random.default_rng(0).integers(-3, 3, (6, 10)).astype(np.float32) + 0.5
     _close(lambda p: getattr(tfl, name)(p, other), x)
 
 

@@ -77,13 +77,45 @@ def fully_connected(rng: np.random.Generator) -> Func:
     return Func("main", (x,), (y,), ("y",))
 
 
+def transpose_conv(rng: np.random.Generator) -> Func:
+    """A random TRANSPOSE_CONV to a shape that a convolution takes back to its input's."""
+    channels, outputs = (int(n) for n in rng.integers(1, 9, 2))
+    sizes, filters, strides = (rng.integers(1, high, 2) for high in (10, 5, 4))
+    padding = rng.choice(["SAME", "VALID"]).item()
+    whole = sizes * strides if padding == "SAME" else (sizes - 1) * strides + filters
+    rest = rng.integers(0, strides)
+    out = np.maximum(whole - rest, 1) if padding == "SAME" else whole + rest
+    x = parameter("x", element(rng)[(2, *(int(n) for n in sizes), channels)])
+    w = weight(rng, (outputs, *filters, channels), 0)
+    y = tfl.transpose_conv(
+        x, w, bias(rng, x, w) if rng.integers(2) else None, padding=padding,
+        output_shape=(2, *(int(n) for n in out), outputs), stride_h=int(strides[0]),
+        stride_w=int(strides[1]), fused_activation_function=activation(rng), to=element(rng),
+    )  # fmt: skip
+    return Func("main", (x,), (y,), ("y",))
+
+
+def batch_matmul(rng: np.random.Generator) -> Func:
+    """A random BATCH_MATMUL, its right side symmetric as often as not."""
+    batch = tuple(int(n) for n in rng.integers(1, 4, rng.integers(0, 3)))
+    m, k, n = (int(n) for n in rng.integers(1, 20, 3))
+    turned = [bool(each) for each in rng.integers(0, 2, 2)]
+    right = element(rng)
+    if rng.integers(2):
+        right = Element(DTYPES["i8"], per_tensor(right.grid.scale, 0))
+    a = parameter("a", element(rng)[(*batch, *((k, m) if turned[0] else (m, k)))])
+    b = parameter("b", right[(*batch, *((n, k) if turned[1] else (k, n)))])
+    y = tfl.batch_matmul(a, b, adj_x=turned[0], adj_y=turned[1], to=element(rng, 1e-2, 1.0))
+    return Func("main", (a, b), (y,), ("y",))
+
+
 CASES = {
     "CONV_2D": conv_2d,
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "FULLY_CONNECTED": fully_connected,
+    "TRANSPOSE_CONV": transpose_conv,
+    "BATCH_MATMUL": batch_matmul,
 }
 
-VECTORS = ("likely, by its source: blocks of channels at once round halves up, what is left over "
-           "as in the reference; where blocks end depends on the shape; not reproduced yet")
-KNOWN = {("DEPTHWISE_CONV_2D", "tflite_builtin"): VECTORS}
+KNOWN: dict[tuple[str, str], str] = {}
 """Pairs of operator and kernel set that do not agree, with the cause."""

@@ -115,14 +115,15 @@ def moved(rng: np.random.Generator) -> Func:
     return single(tfl.concatenation(y, y, axis=int(rng.integers(len(shape)))), x)
 
 
-def mean(rng: np.random.Generator) -> Func:
-    """A random MEAN, over height and width more often than over other axes."""
+def reduction(op, rng: np.random.Generator) -> Func:
+    """A random mean or sum, over height and width more often than over other axes."""
     rank = int(rng.choice([4, 4, 4, 3, 2]))
     shape = tuple(int(n) for n in rng.integers(1, 12, rank))
     x = parameter("x", element(rng)[shape])
     some = sorted(rng.choice(rank, int(rng.integers(1, rank + 1)), replace=False).tolist())
     axis = [1, 2] if rank == 4 and rng.integers(2) else some
-    return single(tfl.mean(x, axis=axis, keep_dims=bool(rng.integers(2)), to=element(rng)), x)
+    to = element(rng) if op is tfl.mean else element(rng, 0.1, 2.0)
+    return single(op(x, axis=axis, keep_dims=bool(rng.integers(2)), to=to), x)
 
 
 CASES = {
@@ -135,11 +136,13 @@ CASES = {
     "TANH": partial(fixed, tfl.tanh, 1 / 128, 0),
     "AVERAGE_POOL_2D": partial(pool, tfl.average_pool_2d),
     "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "RESHAPE": reshape,
-    "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": mean,
+    "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": partial(reduction, tfl.mean),
+    "SUM": partial(reduction, tfl.sum),
 }  # fmt: skip
 
 HALVES = ("likely, by its source: in blocks of 16 along what is not broadcast, the product "
           "by the multiplier rounds halves up (vqrdmulh), away from zero in what is left "
           "over; not reproduced yet")
-KNOWN = {("MUL", "tflite_builtin"): HALVES}
+WRONG = "the runtime is wrong: its result does not depend on the input"
+KNOWN = {("MUL", "tflite_builtin"): HALVES, ("SUM", "tflite_reference"): WRONG}
 """Pairs of operator and kernel set that do not agree, with the cause."""

@@ -19,7 +19,7 @@ from .choices import (
     select_v2,
     topk_v2,
 )
-from .convolutions import conv_2d, depthwise_conv_2d, fully_connected
+from .convolutions import conv_2d, depthwise_conv_2d, transpose_conv
 from .dialect import tfl
 from .functions import abs_ as abs
 from .functions import (
@@ -57,7 +57,9 @@ from .movement import (
 from .normalize import softmax
 from .pairs import div, prelu, squared_difference
 from .pooling import average_pool_2d, max_pool_2d
+from .products import batch_matmul, fully_connected
 from .reductions import mean
+from .reductions import sum_ as sum
 from .slices import (
     dynamic_update_slice,
     gather,
@@ -72,15 +74,15 @@ from .slices import slice_ as slice
 from .unary import dequantize, exp, logistic, quantize, relu, relu6, relu_n1_to_1, tanh
 
 __all__ = [
-    "abs", "add", "arg_max", "arg_min", "average_pool_2d", "batch_to_space_nd", "broadcast_to",
-    "ceil", "concatenation", "conv_2d", "cos", "depth_to_space", "depthwise_conv_2d",
-    "dequantize", "div", "dynamic_update_slice", "elu", "equal", "exp", "expand_dims", "fill",
-    "floor", "fully_connected", "gather", "gather_nd", "gelu", "greater", "greater_equal",
-    "hard_swish", "leaky_relu", "less", "less_equal", "log", "logistic", "max_pool_2d", "maximum",
-    "mean", "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "prelu",
-    "quantize", "reduce_max", "reduce_min", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1",
-    "reshape", "reverse_v2", "round", "rsqrt", "scatter_nd", "select", "select_v2", "sin",
-    "slice", "softmax", "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt",
-    "square", "squared_difference", "squeeze", "strided_slice", "sub", "tanh", "tfl", "tile",
-    "topk_v2", "transpose", "unpack",
+    "abs", "add", "arg_max", "arg_min", "average_pool_2d", "batch_matmul", "batch_to_space_nd",
+    "broadcast_to", "ceil", "concatenation", "conv_2d", "cos", "depth_to_space",
+    "depthwise_conv_2d", "dequantize", "div", "dynamic_update_slice", "elu", "equal", "exp",
+    "expand_dims", "fill", "floor", "fully_connected", "gather", "gather_nd", "gelu", "greater",
+    "greater_equal", "hard_swish", "leaky_relu", "less", "less_equal", "log", "logistic",
+    "max_pool_2d", "maximum", "mean", "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack",
+    "pad", "padv2", "prelu", "quantize", "reduce_max", "reduce_min", "relu", "relu6",
+    "relu_0_to_1", "relu_n1_to_1", "reshape", "reverse_v2", "round", "rsqrt", "scatter_nd",
+    "select", "select_v2", "sin", "slice", "softmax", "space_to_batch_nd", "space_to_depth",
+    "split", "split_v", "sqrt", "square", "squared_difference", "squeeze", "strided_slice", "sub",
+    "sum", "tanh", "tfl", "tile", "topk_v2", "transpose", "transpose_conv", "unpack",
 ]  # fmt: skip

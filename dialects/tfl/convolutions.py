@@ -1,8 +1,11 @@
-"""Convolutions and products of matrices."""
+"""Convolutions."""
+
+from functools import partial
 
 import numpy as np
 
 from qir import shapes
+from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
@@ -111,18 +114,38 @@ def _(op, kernels, x, w, b=None):
     if not is_quantized(x.type, w.type):
         w = lax.reshape(w, shape=(*w.shape[1:3], channels, w.shape[3] // channels))
         return nn.depthwise_conv2d(x, w, b, clamp=clamp, **geometry)
-    ours = "tflite_reference" if kernels == "tflite_builtin" else kernels
-    rescale = affine_rescale(ours, x.type, w.type, op.type)
     clamp, to = stored_clamp(clamp, op.type.element), op.type.element
-    if w.shape[3] == channels:  # [1,KH,KW,C] to [KH,KW,C,1]
-        w = transposed(w, (1, 2, 3, 0))
-        if w.type.grid.axis is not None:
-            w = _regridded(w, 2)
-        return int8.depthwise_conv2d(x, w, plain(b), to=to, rescale=rescale, clamp=clamp,
-                                     **geometry)  # fmt: skip
-    w = transposed(w, (1, 2, 0, 3))  # filters with a scale each: a convolution in C groups
-    return int8.conv2d(x, w, plain(b), to=to, rescale=rescale, clamp=clamp, groups=channels,
-                       **geometry)  # fmt: skip
+    grouped = w.shape[3] != channels
+    # filters with a scale each are a convolution in C groups
+    w = transposed(w, (1, 2, 0, 3) if grouped else (1, 2, 3, 0))
+    if not grouped and w.type.grid.axis is not None:
+        w = _regridded(w, 2)
+    build = partial(int8.conv2d, groups=channels) if grouped else int8.depthwise_conv2d
+
+    def by(contract: str) -> Op:
+        rescale = affine_rescale(contract, x.type, w.type, op.type)
+        return build(x, w, plain(b), to=to, rescale=rescale, clamp=clamp, **geometry)
+
+    return by("xnnpack") if kernels == "xnnpack" else _in_eights(kernels, by)
+
+
+def _in_eights(kernels: str, by) -> Op:
+    """What the builtin kernels round 8 channels at once, those left over as the reference does.
+
+    by: from a contract to the result (`Quantize` in `optimized_ops.h`).
+    """
+    reference = by("tflite_reference")
+    channels = reference.shape[-1]
+    end = channels // 8 * 8
+    if kernels == "tflite_reference" or not end:
+        return reference
+    blocks = by("tflite_builtin")
+    if end == channels:
+        return blocks
+    start, shape = (0,) * (blocks.type.rank - 1), blocks.shape[:-1]
+    return lax.concatenate(lax.slice(blocks, start=(*start, 0), limit=(*shape, end)),
+                           lax.slice(reference, start=(*start, end), limit=blocks.shape),
+                           axis=-1)  # fmt: skip
 
 
 def _regridded(w: Op, axis: int) -> Op:
@@ -132,45 +155,55 @@ def _regridded(w: Op, axis: int) -> Op:
     return const(w.value, type, w.attributes["name"], w.location)
 
 
-@builtin("FULLY_CONNECTED", "FullyConnectedOptions")
-def fully_connected(x: Type, w: Type, b: Type | None = None, *,
-                    fused_activation_function: Activation = "NONE", keep_num_dims: bool = False,
-                    asymmetric_quantize_inputs: bool = False,
-                    to: Element | None = None) -> Type:  # fmt: skip
-    """Rows of x[...,K] by w[N,K] plus b[N]: [rows,N], or [...,N] with `keep_num_dims`."""
-    require(w.rank == 2 and x.rank >= 1 and w.shape[1], f"takes w[N,K], found {x} by {w}")
+@builtin("TRANSPOSE_CONV", "TransposeConvOptions", slots="output_shape w x b")
+def transpose_conv(x: Type, w: Type, b: Type | None = None, *, output_shape: Ints,
+                   padding: Padding = "SAME", stride_w: int = 1, stride_h: int = 1,
+                   fused_activation_function: Activation = "NONE",
+                   to: Element | None = None) -> Type:  # fmt: skip
+    """What a convolution by w[O,KH,KW,C] makes x[N,H,W,C] of, turned round, plus b[O]."""
+    _filter(x, w)
+    require(w.shape[3] == x.shape[3], f"{x.shape[3]} channels by filters of {w.shape[3]}")
     clamp_of(fused_activation_function)
-    outputs, depth = w.shape
-    if keep_num_dims:
-        require(x.shape[-1] == depth, f"rows of {x.shape[-1]} by {w}")
-        return on(x, (*x.shape[:-1], outputs), to)
-    require(x.size % depth == 0, f"{x} makes no rows of {depth}")
-    return on(x, (x.size // depth, outputs), to)
+    require(len(output_shape) == 4 and output_shape[::3] == (x.shape[0], w.shape[0])
+            and min(output_shape) > 0 and min(stride_h, stride_w) > 0,
+            f"{list(output_shape)} is no result of {x} by {w}")  # fmt: skip
+    return on(x, output_shape, to)
 
 
-@expands(fully_connected)
+@expands(transpose_conv)
 def _(op, kernels, x, w, b=None):
     a = op.attributes
-    if not a["keep_num_dims"] and x.shape != (*op.shape[:-1], w.shape[1]):
-        x = lax.reshape(x, shape=(-1, w.shape[1]))
-    w = transposed(w, (1, 0))
-    clamp = clamp_of(a["fused_activation_function"])
+    geometry = {"strides": (a["stride_h"], a["stride_w"]), "padding": _crops(op)}
+    w, clamp = transposed(w, (1, 2, 3, 0)), clamp_of(a["fused_activation_function"])
     if not is_quantized(x.type, w.type):
-        return nn.dense(x, w, b, clamp=clamp)
-    return int8.dense(x, w, plain(b), to=op.type.element,
-                      rescale=_dense_rescale(kernels, x.type, w.type, op.type),
-                      clamp=stored_clamp(clamp, op.type.element))  # fmt: skip
+        return nn.transposed_conv2d(x, w, b, clamp=clamp, **geometry)
+    clamp = stored_clamp(clamp, op.type.element)
+
+    def by(contract: str) -> Op:
+        rescale = affine_rescale(contract, x.type, w.type, op.type)
+        return int8.transposed_conv2d(x, w, plain(b), to=op.type.element, rescale=rescale,
+                                      clamp=clamp, **geometry)  # fmt: skip
+
+    return by("xnnpack") if kernels == "xnnpack" and _delegated(op) else _in_eights(kernels, by)
 
 
-def _dense_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
-    """As for convolutions, but that the reference kernel multiplies in f64.
+def _crops(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns of the full result that lie before and after those of this one."""
+    a, (x, w) = op.attributes, (o.type for o in op.operands[:2])
+    strides = (a["stride_h"], a["stride_w"])
+    found = []
+    for size, k, n, stride in zip(op.shape[1:3], w.shape[1:3], x.shape[1:3], strides, strict=True):
+        forward = -(-(size if a["padding"] == "SAME" else size - k + 1) // stride)
+        low = max(0, (forward - 1) * stride + k - size) // 2
+        found.append((low, (n - 1) * stride + k - size - low))
+    return tuple(found)
 
-    With one scale for the whole weight, the product of the scales is formed in f32 first.
-    """
-    if kernels == "xnnpack":
-        return affine_rescale(kernels, x, w, to)
-    rounding = "float64_half_away" if kernels == "tflite_reference" else "tflite_builtin"
-    if w.scale.ndim == 0 or w.scale.size == 1:
-        scale = np.float64(np.float32(x.scale * w.scale.ravel()[0])) / np.float64(to.scale)
-        return derive(rounding, scale)
-    return derive(rounding, real_scale(x, w, to=to))
+
+def _delegated(op: Op) -> bool:
+    """Whether XNNPACK's delegate takes a transposed convolution."""
+    a, (x, w) = op.attributes, (o.type for o in op.operands[:2])
+    strides = (a["stride_h"], a["stride_w"])
+    axes = zip(op.shape[1:3], w.shape[1:3], x.shape[1:3], strides, strict=True)
+    if a["padding"] == "SAME":
+        return all(-(-size // stride) == n and k >= stride for size, k, n, stride in axes)
+    return all(k <= size for size, k, _, _ in axes)

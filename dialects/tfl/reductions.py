@@ -1,4 +1,4 @@
-"""The mean over axes, as each kernel set rounds it."""
+"""Means, sums and products over axes, as each kernel set rounds them."""
 
 from functools import partial
 from math import prod
@@ -39,6 +39,21 @@ def _(op, kernels, x):
     if kernels == "tflite_builtin" and keep and axes == (1, 2) and x.type.rank == 4:
         return _by_thresholds(x, partial(_image_mean, x.type, op.type, count), count, over)
     return int8.mean(x, rescale=_mean_rescale(x.type, op.type, count), **over)
+
+
+@builtin("SUM", "ReducerOptions", slots="x axis")
+def sum_(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = None) -> Type:
+    """The sum over axes."""
+    return on(x, shapes.reduced(x, axes_of(x, axis), keep_dims), to)
+
+
+@expands(sum_)
+def _(op, kernels, x):
+    over = {"axes": axes_of(x.type, op.attributes["axis"]), "keepdims": op.attributes["keep_dims"]}
+    if not is_quantized(x.type):
+        return nn.sum(x, **over)
+    rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
+    return int8.sum_(x, to=op.type.element, rescale=rescale, **over)
 
 
 def _mean_rescale(x: Type, to: Type, count: int) -> Rescale:
