@@ -150,6 +150,15 @@ def image(op, rng: np.random.Generator) -> Func:
     return single(op(x, block_size=b), x)
 
 
+def resize(op, rng: np.random.Generator) -> Func:
+    """A random resize, to more pixels or fewer."""
+    shape = tuple(_ints(rng.integers(1, 12, 4)))
+    x = parameter("x", element(rng)[shape])
+    aligned, half = ((False, False), (True, False), (False, True))[int(rng.integers(3))]
+    size = _ints(rng.integers(1, 25, 2))
+    return single(op(x, size=size, align_corners=aligned, half_pixel_centers=half), x)
+
+
 def space_to_batch(rng: np.random.Generator) -> Func:
     """A random SPACE_TO_BATCH_ND."""
     block, counts = rng.integers(1, 4, 2), rng.integers(1, 6, 2)
@@ -192,6 +201,8 @@ CASES = {
     "SPLIT": partial(parts, "split"), "SPLIT_V": partial(parts, "split_v"),
     "UNPACK": partial(parts, "unpack"), "SCATTER_ND": scatter_nd,
     "DYNAMIC_UPDATE_SLICE": dynamic_update_slice,
+    "RESIZE_BILINEAR": partial(resize, tfl.resize_bilinear),
+    "RESIZE_NEAREST_NEIGHBOR": partial(resize, tfl.resize_nearest_neighbor),
     "SPACE_TO_DEPTH": partial(image, tfl.space_to_depth),
     "DEPTH_TO_SPACE": partial(image, tfl.depth_to_space),
     "SPACE_TO_BATCH_ND": space_to_batch, "BATCH_TO_SPACE_ND": batch_to_space,

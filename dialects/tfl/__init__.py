@@ -60,6 +60,7 @@ from .pooling import average_pool_2d, max_pool_2d
 from .products import batch_matmul, fully_connected
 from .reductions import mean
 from .reductions import sum_ as sum
+from .resizes import resize_bilinear, resize_nearest_neighbor
 from .slices import (
     dynamic_update_slice,
     gather,
@@ -81,8 +82,9 @@ __all__ = [
     "greater_equal", "hard_swish", "leaky_relu", "less", "less_equal", "log", "logistic",
     "max_pool_2d", "maximum", "mean", "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack",
     "pad", "padv2", "prelu", "quantize", "reduce_max", "reduce_min", "relu", "relu6",
-    "relu_0_to_1", "relu_n1_to_1", "reshape", "reverse_v2", "round", "rsqrt", "scatter_nd",
-    "select", "select_v2", "sin", "slice", "softmax", "space_to_batch_nd", "space_to_depth",
-    "split", "split_v", "sqrt", "square", "squared_difference", "squeeze", "strided_slice", "sub",
-    "sum", "tanh", "tfl", "tile", "topk_v2", "transpose", "transpose_conv", "unpack",
+    "relu_0_to_1", "relu_n1_to_1", "reshape", "resize_bilinear", "resize_nearest_neighbor",
+    "reverse_v2", "round", "rsqrt", "scatter_nd", "select", "select_v2", "sin", "slice",
+    "softmax", "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt", "square",
+    "squared_difference", "squeeze", "strided_slice", "sub", "sum", "tanh", "tfl", "tile",
+    "topk_v2", "transpose", "transpose_conv", "unpack",
 ]  # fmt: skip
