@@ -99,6 +99,20 @@ def softmax(rng: np.random.Generator) -> Func:
     return single(tfl.softmax(x, beta=float(rng.choice([1.0, 1.0, 0.5, 2.0])), to=to), x)
 
 
+def log_softmax(rng: np.random.Generator) -> Func:
+    """A random LOG_SOFTMAX."""
+    rows, length = int(rng.integers(1, 40)), int(rng.choice([1, 2, 10, 17, 100, 300]))
+    x = parameter("x", element(rng, 1e-3, 0.5)[(rows, length)])
+    return single(tfl.log_softmax(x, to=Element(DTYPES["i8"], per_tensor(1 / 16, 127))), x)
+
+
+def l2_normalization(rng: np.random.Generator) -> Func:
+    """A random L2_NORMALIZATION."""
+    rows, length = int(rng.integers(1, 40)), int(rng.choice([1, 2, 10, 17, 100, 300]))
+    x = parameter("x", element(rng)[(rows, length)])
+    return single(tfl.l2_normalization(x, to=Element(DTYPES["i8"], per_tensor(1 / 128, 0))), x)
+
+
 def reshape(rng: np.random.Generator) -> Func:
     """A random RESHAPE."""
     shape = some_shape(rng)
@@ -135,7 +149,8 @@ CASES = {
     "LOGISTIC": partial(fixed, tfl.logistic, 1 / 256, -128),
     "TANH": partial(fixed, tfl.tanh, 1 / 128, 0),
     "AVERAGE_POOL_2D": partial(pool, tfl.average_pool_2d),
-    "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "RESHAPE": reshape,
+    "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "LOG_SOFTMAX": log_softmax,
+    "L2_NORMALIZATION": l2_normalization, "RESHAPE": reshape,
     "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": partial(reduction, tfl.mean),
     "SUM": partial(reduction, tfl.sum),
 }  # fmt: skip

@@ -7,11 +7,13 @@ from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
 from .storage import reinterpret
 from .tables import pair_table, table
+from .tflite_norms import l2_norm, log_softmax_f32, log_softmax_gemmlowp
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
 from .thresholds import threshold_sum
 
 __all__ = [
-    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "layer_norm", "matmul",
-    "mean", "mul", "pair_table", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
+    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "l2_norm",
+    "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "matmul", "mean", "mul",
+    "pair_table", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
 ]  # fmt: skip

@@ -4,16 +4,13 @@ import numpy as np
 
 from qir.errors import require
 from qir.ranges import Register, Span, between, stored
+from qir.rounding import gemmlowp
 from qir.types import Element, Type
 
 from .dialect import int8, is_quantized
 
 ACCUMULATED = 12
 """Integer bits of the sum of exponentials."""
-ONE = 2**31 - 1
-"""1 with 31 fractional bits, as near as i32 has it."""
-FORTY_EIGHT_17THS, MINUS_THIRTY_TWO_17THS = 1515870810, -1010580540
-"""48/17 and -32/17 with 29 fractional bits: where Newton's division of [1/2, 1) starts."""
 
 
 def _checked(x: Type, exps: Type, to: Element, storage: str) -> Type:
@@ -44,10 +41,9 @@ def _(op, x, exps):
     e = exps[x.max(-1, keepdims=True) - x].astype(np.int64)
     half = 1 << (ACCUMULATED - 1)
     total = ((e + half) >> ACCUMULATED).sum(-1, keepdims=True).astype(np.int32).astype(np.int64)
-    leading = 32 - np.frexp(total.astype(np.float64))[1]  # zero bits before the first one
-    inverse = _reciprocal((total << leading) - 2**31)
-    product = (inverse * e + 2**30) >> 31
-    shift = ACCUMULATED - leading + 31 - 8
+    inverse, above = gemmlowp.reciprocal(total)
+    product = gemmlowp.times(inverse, e)
+    shift = ACCUMULATED + above - 8
     q = ((product >> (shift - 1)) + 1) >> 1
     return np.clip(q + op.type.lo, op.type.lo, op.type.hi)
 
@@ -56,20 +52,6 @@ def _(op, x, exps):
 def _(op, x, exps):
     total = Register("the sum of the exponentials", between(0, op.shape[-1] * 2**19))
     return Span(stored(op.type), (total,))
-
-
-def _doubling_high(a, b):
-    return (a * b + 2**30) >> 31
-
-
-def _reciprocal(a):
-    """1 / (1 + a) for a in [0, 1), both with 31 fractional bits."""
-    half = (a + 2**31) >> 1
-    x = FORTY_EIGHT_17THS + _doubling_high(half, MINUS_THIRTY_TWO_17THS)
-    for _ in range(3):
-        step = _doubling_high(x, 2**29 - _doubling_high(half, x))
-        x = x + np.clip(step << 2, -(2**31), ONE)
-    return np.minimum(x << 1, ONE)
 
 
 @int8.op

@@ -5,14 +5,13 @@ import numpy as np
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
-from qir.rounding import apply, derive
+from qir.rounding import apply, derive, gemmlowp
 from qir.rounding.fixed import half_away
 from qir.special import erfc
 from qir.types import Element, Type
 
 from .. import lax, nn
 from ..int8.dialect import stored_clamp
-from . import gemmlowp
 from .dialect import builtin, on
 from .unary import looked_up, reals, stored_values, table_of
 

@@ -1,20 +1,20 @@
-"""Softmax."""
+"""Softmax, its logarithm, and norms, along the last axis."""
 
 import numpy as np
 
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import const
+from qir.rounding import gemmlowp
 from qir.rounding.fixed import half_away
 from qir.types import Element, Type
 
-from .. import int8, nn
-from .dialect import builtin, is_quantized, on
+from .. import int8, lax, nn
+from .dialect import Activation, builtin, is_quantized, on
+from .unary import stored_values
 
 INTEGER_BITS = 5
 """Of the scaled difference to the largest value, in the reference kernel."""
-POWERS = (1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242)
-"""exp(-1/4), exp(-1/2), exp(-1), ... exp(-16) with 31 fractional bits."""
 
 
 @builtin("SOFTMAX", "SoftmaxOptions")
@@ -31,20 +31,25 @@ def _(op, kernels, x):
         return nn.softmax(_times(x, beta), axis=-1)
     to = op.type.element
     if kernels == "tflite_reference":
-        return int8.softmax_gemmlowp(x, const(fixed_exponentials(x.type, beta)), to=to)
-    steps = np.float32(-x.type.scale * np.float32(beta)) * np.arange(256, dtype=np.float32)
-    exps = np.exp(steps.astype(np.float64)).astype(np.float32)
-    return int8.softmax_f32(x, const(exps), to=to)
+        return int8.softmax_gemmlowp(x, const(_fixed_exponentials(x.type, beta)[0]), to=to)
+    return int8.softmax_f32(x, const(_exponentials(x.type, beta)), to=to)
 
 
 def _times(x, beta: float):
     return x if beta == 1 else nn.mul(x, const(np.float32(beta)))
 
 
-def fixed_exponentials(x: Type, beta: float) -> np.ndarray:
-    """exp(-beta * scale * d) for d up to 255 with 31 fractional bits, as gemmlowp computes it.
+def _exponentials(x: Type, beta: float = 1.0) -> np.ndarray:
+    """exp(-beta * scale * d) for d up to 255, f32."""
+    steps = np.float32(-x.scale * np.float32(beta)) * np.arange(256, dtype=np.float32)
+    return np.exp(steps.astype(np.float64)).astype(np.float32)
 
-    0 where the reference kernel leaves a value out of the sum. i32[256].
+
+def _fixed_exponentials(x: Type, beta: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """exp(-beta * scale * d) for d up to 255 as gemmlowp computes it, and its exponents.
+
+    With 31 and 26 fractional bits, i32[256] both. 0 and -31 where the reference kernel leaves a
+    value out of the sum.
     """
     real = min(beta * float(x.scale) * 2.0 ** (31 - INTEGER_BITS), 2.0**31 - 1)
     fraction, shift = np.frexp(real)
@@ -55,35 +60,44 @@ def fixed_exponentials(x: Type, beta: float) -> np.ndarray:
     distances = np.arange(256, dtype=np.int64)
     seen = distances <= radius
     scaled = half_away(-distances * seen, np.int64(multiplier), np.int64(shift))
-    return np.where(seen, negative_exponential(scaled), 0).astype(np.int32)
+    exps = np.where(seen, gemmlowp.negative_exponential(scaled, INTEGER_BITS), 0)
+    exponents = np.where(seen, scaled, -31 << (31 - INTEGER_BITS))
+    return exps.astype(np.int32), exponents.astype(np.int32)
 
 
-def negative_exponential(a: np.ndarray) -> np.ndarray:
-    """gemmlowp's exp_on_negative_values: of numbers <= 0 with 26 fractional bits, with 31."""
-    quarter = 2**24
-    rest = (a & (quarter - 1)) - quarter
-    result = _near_zero(rest << INTEGER_BITS)
-    remainder = rest - a
-    for power, factor in enumerate(POWERS, start=-2):
-        taken = (remainder & (1 << (26 + power))) != 0
-        result = np.where(taken, _times_fixed(result, factor), result)
-    return np.where(a == 0, 2**31 - 1, result)
+@builtin("LOG_SOFTMAX", "LogSoftmaxOptions")
+def log_softmax(x: Type, *, to: Element | None = None) -> Type:
+    """The logarithm of softmax along the last axis."""
+    require(x.rank >= 1 and x.shape[-1], f"{x} has nothing along its last axis")
+    return on(x, x.shape, to)
 
 
-def _near_zero(a: np.ndarray) -> np.ndarray:
-    """exp on [-1/4, 0) by its Taylor series round -1/8, 31 fractional bits."""
-    x = a + 2**28
-    square = _times_fixed(x, x)
-    cube, fourth = _times_fixed(square, x), _times_fixed(square, square)
-    series = _times_fixed(_halved(fourth, 2) + cube, 715827883) + square
-    return 1895147668 + _times_fixed(np.int64(1895147668), x + _halved(series, 1))
+@expands(log_softmax)
+def _(op, kernels, x):
+    to = op.type.element
+    if not is_quantized(x.type):
+        last = {"axes": (x.type.rank - 1,), "keepdims": True}
+        below = nn.sub(x, nn.reduce_max(x, **last))
+        return nn.sub(below, lax.log(nn.sum(lax.exp(below), **last)))
+    if kernels == "tflite_reference":
+        exps, exponents = _fixed_exponentials(x.type)
+        return int8.log_softmax_gemmlowp(x, const(exps), const(exponents), to=to)
+    values = np.float32(x.type.scale) * stored_values(x.type).astype(np.float32)
+    return int8.log_softmax_f32(x, const(_exponentials(x.type)), const(values), to=to)
 
 
-def _times_fixed(a, b):
-    return (a * b + 2**30) >> 31
+@builtin("L2_NORMALIZATION", "L2NormOptions")
+def l2_normalization(x: Type, *, fused_activation_function: Activation = "NONE",
+                     to: Element | None = None) -> Type:  # fmt: skip
+    """x over the root of the sum of its squares along the last axis."""
+    require(fused_activation_function == "NONE", "the runtime takes no fused activation there")
+    require(x.rank >= 1 and x.shape[-1], f"{x} has nothing along its last axis")
+    return on(x, x.shape, to)
 
 
-def _halved(x: np.ndarray, bits: int) -> np.ndarray:
-    """Shifted right, rounded half away from zero."""
-    mask = (1 << bits) - 1
-    return (x >> bits) + ((x & mask) > (mask >> 1) + (x < 0))
+@expands(l2_normalization)
+def _(op, kernels, x):
+    if is_quantized(x.type):
+        return int8.l2_norm(x, to=op.type.element)
+    squares = nn.sum(lax.square(x), axes=(x.type.rank - 1,), keepdims=True)
+    return nn.div(x, lax.max(lax.sqrt(squares), const(np.float32(1e-6))))

@@ -6,13 +6,12 @@ from qir import shapes
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
-from qir.rounding import apply, derive
+from qir.rounding import apply, derive, gemmlowp
 from qir.rounding.fixed import half_away
 from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
-from . import gemmlowp
 from .dialect import Activation, builtin, clamp_of, is_quantized, on
 from .unary import stored_values
 
@@ -103,7 +102,7 @@ def _quotients(dividends: np.ndarray, divisors: np.ndarray, real: np.float64) ->
     """
     rescale = derive("tflite_reference", real)
     signs = np.sign(divisors.astype(np.int64))
-    inverse, over_one = gemmlowp.reciprocal(np.maximum(abs(divisors), 1))
+    inverse, over_one = gemmlowp.reciprocal(np.maximum(abs(divisors).astype(np.int64), 1))
     x = dividends.astype(np.int64)[:, None] * signs
     headroom = 31 - np.frexp(np.where(x < 0, ~x, x).astype(np.float64))[1]
     quotient = half_away(x << headroom, inverse, np.int64(0))

@@ -20,7 +20,6 @@ from .kernels.norm import layer_norm, rms_norm
 from .kernels.pool import average_pool
 from .kernels.reduce import sum_axes
 from .kernels.softmax import softmax
-from .kernels.softmax_tflite import softmax_f32, softmax_gemmlowp
 from .kernels.table import lookup, lookup_pair
 from .kernels.taps import kept_apart
 from .lower_nn import (
@@ -262,16 +261,6 @@ def _(op, x):
 @lowers("int8.softmax")
 def _(op, x, exps):
     return softmax(x, exps, axis=op.attributes["axis"])
-
-
-@lowers("int8.softmax_gemmlowp")
-def _(op, x, exps):
-    return softmax_gemmlowp(x, exps, lo=op.type.lo, hi=op.type.hi)
-
-
-@lowers("int8.softmax_f32")
-def _(op, x, exps):
-    return softmax_f32(x, exps, lo=op.type.lo, hi=op.type.hi)
 
 
 @lowers("int8.layer_norm")

@@ -14,13 +14,14 @@ from ...ir import parameter
 from ...rounding.grids import half_away, in_f32
 from ...types import TupleType, Type
 from . import rescale
+from .lower_tflite import WIDE
 from .table import lowers
 
 
 def wide(op) -> bool:
     """Whether an op holds 64-bit numbers or needs them on the way."""
     types = op.type.items if isinstance(op.type, TupleType) else (op.type,)
-    if any(type.dtype.bits == 64 for type in types):
+    if op.kind in WIDE or any(type.dtype.bits == 64 for type in types):
         return True
     if op.kind == "quant.quantize":
         return not in_f32(*_steps(op.attributes["to"]))

@@ -184,13 +184,6 @@ def _table(draft: Draft) -> Shapes:
     return [draft.first(), (256,)]
 
 
-@shapes_of("int8.pair_table")
-def _pair_table(draft: Draft) -> Shapes:
-    draft.attributes["to"] = draft.given.get("to", draft.result())
-    first = draft.first()
-    return [first, draft.shape(1) or first, (256, 256)]
-
-
 @shapes_of("concatenate")
 def _concatenate(draft: Draft) -> Shapes:
     known = [t.shape for t in draft.known if t is not None]

@@ -56,14 +56,15 @@ def softmax_f32(x: Array, exps: Array, *, lo: int, hi: int) -> Array:
     """exps: f32[256]; integers [lo, hi], i32."""
     x = x.astype(jnp.int32)
     e = jnp.take(exps, jnp.max(x, -1, keepdims=True) - x, axis=0)
-    total = _in_order(jnp.moveaxis(e, -1, 0))[..., None]
+    total = in_order(jnp.moveaxis(e, -1, 0))[..., None]
     inverse = np.float32(1) / (total * np.float32(1 / 256))
     value = jnp.clip(e * inverse, np.float32(0), np.float32(512))
     q = lax.round(value, lax.RoundingMethod.AWAY_FROM_ZERO).astype(jnp.int32)
     return jnp.clip(q + np.int32(lo), lo, hi)
 
 
-def _in_order(terms):
+def in_order(terms):
+    """The sum over the first axis, one term after the other."""
     if len(terms) > UNROLLED:
         add = lambda total, term: (total + term, None)  # noqa: E731
         return lax.scan(add, jnp.zeros_like(terms[0]), terms)[0]
