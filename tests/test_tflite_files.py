@@ -117,3 +117,42 @@ def test_truncated_and_altered_files_give_one_error_or_a_graph(module):
         except QirError:
             refused += 1
     assert refused > len(damaged) // 4
+
+
+COMPUTED = """func @main(%x: f32[2,3,4]) -> (p: i32[2], r: f32[2,12]) {
+  %m = tfl.reshape(%x, new_shape=[4, 6])
+  %n = SOURCE
+  %b = tfl.strided_slice(%n, begin=[0], end=[1], strides=[1], shrink_axis_mask=1)
+  %c = const(value=12) : i32[]
+  %p = tfl.pack(%b, %c, values_count=2)
+  %r = tfl.reshape(%x, new_shape=[2, 12])
+  return %p, %r
+}
+"""
+
+
+def computed_shape(source: str) -> bytes:
+    """A file whose RESHAPE reads its shape from what PACK made, as TensorFlow has it."""
+    registry.load_dialects()
+    model = unpack(written(read_module(COMPUTED.replace("SOURCE", source), "net.qir")))
+    names = [code["builtin_code"] for code in model["operator_codes"]]
+    # the later of two by one name: the RESHAPE that makes %r
+    by_name = {names[o["opcode_index"]]: o for o in model["subgraphs"][0]["operators"]}
+    reshape = by_name["RESHAPE"]
+    reshape["inputs"] = np.array([reshape["inputs"][0], by_name["PACK"]["outputs"][0]], np.int32)
+    return pack(model)
+
+
+def test_shapes_that_a_file_computes_from_shapes_are_known():
+    main = read_bytes(computed_shape("tfl.shape(%x)")).main
+    assert main.results[1].attributes["new_shape"] == (2, 12)
+
+
+def test_a_shape_computed_from_an_input_is_refused():
+    data = computed_shape("tfl.arg_max(%m, dimension=1)")
+    with pytest.raises(QirError) as caught:
+        read_bytes(data)
+    assert str(caught.value) == (
+        "model.tflite: reshape_1: error: RESHAPE: reads 'pack', which is computed from an input; "
+        "qir takes constants there"
+    )

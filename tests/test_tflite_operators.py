@@ -55,12 +55,21 @@ def test_pairs_of_floats_agree(name):
     _close(lambda p: getattr(tfl, name)(p, other), x)
 
 
+@pytest.mark.parametrize("name", ("add", "sub", "mul", "div", "sum", "reduce_prod", "maximum"))
+def test_plain_integers_agree(name):
+    x = np.random.default_rng(0).integers(-9, 9, (6, 5)).astype(np.int32)
+    other = const(np.array([3, -2, 1, 4, -7], np.int32))
+    unary = name in ("sum", "reduce_prod")
+    op = getattr(tfl, name)
+    _close(lambda p: op(p, axis=[1]) if unary else op(p, other), x)
+
+
 def _close(build, array):
     """Fail where a float op, its expansion on numpy or on XLA, is not what LiteRT gives."""
     pytest.importorskip("ai_edge_litert")
     from qir.targets.tflite.interpreter import Interpreter
 
-    x = parameter("x", tensor("f32", array.shape))
+    x = parameter("x", tensor("f32" if array.dtype == np.float32 else "i32", array.shape))
     func = Func("main", (x,), (build(x),), ("y",))
     expanded = run_steps(compose("expand_tfl"), func)
     for kernels in KERNELS:

@@ -6,8 +6,9 @@ import numpy as np
 from qir.dialects import tfl
 
 from qir.ir import Func, const, item, parameter
+from qir.types import DTYPES, Element
 
-from .convolutions import element
+from .convolutions import element, one_scale, weight
 from .elementwise import single, some_shape
 
 
@@ -119,6 +120,31 @@ def gather_nd(rng: np.random.Generator) -> Func:
     return single(tfl.gather_nd(x, const(rng.integers(0, shape[:depth], rows).astype(np.int32))), x)
 
 
+def embedding_lookup(rng: np.random.Generator) -> Func:
+    """A random EMBEDDING_LOOKUP, of integers or of the reals they stand for."""
+    shape = _ints(rng.integers(2, 20, rng.integers(2, 4)))
+    reals = bool(rng.integers(2))
+    values = weight(rng, tuple(shape), 0) if reals else one_scale(rng, tuple(shape))
+    x = parameter("x", Element(DTYPES["i32"])[(int(rng.integers(1, 30)),)])
+    # places within the rows, since inputs are any integers
+    rows = tfl.minimum(tfl.maximum(x, const(np.int32(0))), const(np.int32(shape[0] - 1)))
+    op = tfl.embedding_lookup(rows, values, to=Element(DTYPES["f32"]) if reals else None)
+    return single(op, x)
+
+
+def cast(rng: np.random.Generator) -> Func:
+    """A random CAST between storages of integers and f32."""
+    names = [str(each) for each in rng.choice(["i8", "i32", "f32", "i64"], 2, replace=False)]
+    x = parameter("x", Element(DTYPES[names[0]])[some_shape(rng)])
+    return single(tfl.cast(x, to=Element(DTYPES[names[1]])), x)
+
+
+def shape(rng: np.random.Generator) -> Func:
+    """A random SHAPE."""
+    x = parameter("x", element(rng)[some_shape(rng)])
+    return single(tfl.shape(x, out_type=str(rng.choice(["INT32", "INT64"]))), x)
+
+
 def scatter_nd(rng: np.random.Generator) -> Func:
     """A random SCATTER_ND to places that are all different."""
     shape = _ints(rng.integers(2, 8, rng.integers(1, 4)))
@@ -199,6 +225,7 @@ CASES = {
     "SLICE": partial(_moved, tfl.slice, lambda r, s: _slice(r, np.array(s))),
     "STRIDED_SLICE": strided_slice, "GATHER": gather, "GATHER_ND": gather_nd,
     "SPLIT": partial(parts, "split"), "SPLIT_V": partial(parts, "split_v"),
+    "EMBEDDING_LOOKUP": embedding_lookup, "CAST": cast, "SHAPE": shape,
     "UNPACK": partial(parts, "unpack"), "SCATTER_ND": scatter_nd,
     "DYNAMIC_UPDATE_SLICE": dynamic_update_slice,
     "RESIZE_BILINEAR": partial(resize, tfl.resize_bilinear),

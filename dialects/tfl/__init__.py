@@ -50,6 +50,7 @@ from .movement import (
     padv2,
     reshape,
     reverse_v2,
+    shape,
     squeeze,
     tile,
     transpose,
@@ -58,11 +59,12 @@ from .normalize import l2_normalization, log_softmax, softmax
 from .pairs import div, prelu, squared_difference
 from .pooling import average_pool_2d, max_pool_2d
 from .products import batch_matmul, fully_connected
-from .reductions import mean
+from .reductions import mean, reduce_prod
 from .reductions import sum_ as sum
 from .resizes import resize_bilinear, resize_nearest_neighbor
 from .slices import (
     dynamic_update_slice,
+    embedding_lookup,
     gather,
     gather_nd,
     scatter_nd,
@@ -72,19 +74,20 @@ from .slices import (
     unpack,
 )
 from .slices import slice_ as slice
-from .unary import dequantize, exp, logistic, quantize, relu, relu6, relu_n1_to_1, tanh
+from .unary import cast, dequantize, exp, logistic, quantize, relu, relu6, relu_n1_to_1, tanh
 
 __all__ = [
     "abs", "add", "arg_max", "arg_min", "average_pool_2d", "batch_matmul", "batch_to_space_nd",
-    "broadcast_to", "ceil", "concatenation", "conv_2d", "cos", "depth_to_space",
-    "depthwise_conv_2d", "dequantize", "div", "dynamic_update_slice", "elu", "equal", "exp",
-    "expand_dims", "fill", "floor", "fully_connected", "gather", "gather_nd", "gelu", "greater",
-    "greater_equal", "hard_swish", "l2_normalization", "leaky_relu", "less", "less_equal", "log",
-    "log_softmax", "logistic", "max_pool_2d", "maximum", "mean", "minimum", "mirror_pad", "mul",
-    "neg", "not_equal", "pack", "pad", "padv2", "prelu", "quantize", "reduce_max", "reduce_min",
-    "relu", "relu6", "relu_0_to_1", "relu_n1_to_1", "reshape", "resize_bilinear",
-    "resize_nearest_neighbor", "reverse_v2", "round", "rsqrt", "scatter_nd", "select",
-    "select_v2", "sin", "slice", "softmax", "space_to_batch_nd", "space_to_depth", "split",
-    "split_v", "sqrt", "square", "squared_difference", "squeeze", "strided_slice", "sub", "sum",
-    "tanh", "tfl", "tile", "topk_v2", "transpose", "transpose_conv", "unpack",
+    "broadcast_to", "cast", "ceil", "concatenation", "conv_2d", "cos", "depth_to_space",
+    "depthwise_conv_2d", "dequantize", "div", "dynamic_update_slice", "elu", "embedding_lookup",
+    "equal", "exp", "expand_dims", "fill", "floor", "fully_connected", "gather", "gather_nd",
+    "gelu", "greater", "greater_equal", "hard_swish", "l2_normalization", "leaky_relu", "less",
+    "less_equal", "log", "log_softmax", "logistic", "max_pool_2d", "maximum", "mean", "minimum",
+    "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "prelu", "quantize",
+    "reduce_max", "reduce_min", "reduce_prod", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1",
+    "reshape", "resize_bilinear", "resize_nearest_neighbor", "reverse_v2", "round", "rsqrt",
+    "scatter_nd", "select", "select_v2", "shape", "sin", "slice", "softmax", "space_to_batch_nd",
+    "space_to_depth", "split", "split_v", "sqrt", "square", "squared_difference", "squeeze",
+    "strided_slice", "sub", "sum", "tanh", "tfl", "tile", "topk_v2", "transpose",
+    "transpose_conv", "unpack",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from qir.ir import Op
 from qir.rounding import Rescale, derive, derive_sum
 from qir.types import Element, Type
 
-from .. import int8, nn
+from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
 from .dialect import Activation, builtin, clamp_of, is_quantized, on
 
@@ -46,12 +46,19 @@ def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
     plus = op.kind == "tfl.add"
     if not is_quantized(a.type, b.type):
-        return (nn.add if plus else nn.sub)(a, b, clamp=clamp)
+        if a.type.is_float:
+            return (nn.add if plus else nn.sub)(a, b, clamp=clamp)
+        return (lax.add if plus else lax.sub)(*_plain(a, b, clamp))
     _are_8_bits(a, b)
     to = op.type.element
     rescale = _sum_rescale(kernels, a.type.scale, b.type.scale * (1 if plus else -1), to)
     build = int8.add if plus else int8.sub
     return build(a, b, to=to, rescale=rescale, clamp=stored_clamp(clamp, to))
+
+
+def _plain(a: Op, b: Op, clamp) -> tuple[Op, Op]:
+    require(clamp is None, f"a fused activation of plain integers {a.type}")
+    return a, b
 
 
 def _are_8_bits(*operands: Op) -> None:
@@ -73,7 +80,7 @@ def _sum_rescale(kernels: str, first, second, to: Element) -> Rescale:
 def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
     if not is_quantized(a.type, b.type):
-        return nn.mul(a, b, clamp=clamp)
+        return nn.mul(a, b, clamp=clamp) if a.type.is_float else lax.mul(*_plain(a, b, clamp))
     _are_8_bits(a, b)
     to = op.type.element
     return int8.mul(a, b, to=to, rescale=_product_rescale(kernels, a.type, b.type, to),

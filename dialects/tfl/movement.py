@@ -10,7 +10,7 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import const
-from qir.types import Element, Type
+from qir.types import Element, Type, tensor
 
 from .. import lax
 from .dialect import Activation, axes_of, builtin, on, regridded
@@ -27,6 +27,17 @@ def reshape(x: Type, *, new_shape: Ints, to: Element | None = None) -> Type:
     full = tuple(x.size // known if n == -1 else n for n in new_shape)
     require(prod(full) == x.size, f"{x} does not fill {list(new_shape)}")
     return on(x, full, to)
+
+
+@builtin("SHAPE", "ShapeOptions")
+def shape(x: Type, *, out_type: Literal["INT32", "INT64"] = "INT32") -> Type:
+    """The extents of x."""
+    return tensor(f"i{out_type[3:]}", (x.rank,))
+
+
+@expands(shape)
+def _(op, kernels, x):
+    return const(np.array(x.shape, op.dtype.numpy))
 
 
 @builtin("SQUEEZE", "SqueezeOptions")

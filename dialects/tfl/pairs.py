@@ -59,7 +59,7 @@ def _centred(x: Type) -> np.ndarray:
 @expands(squared_difference)
 def _(op, kernels, a, b):
     if not is_quantized(a.type, b.type):
-        return lax.square(nn.sub(a, b))
+        return lax.square(lax.sub(a, b))
     to = op.type.element
     twice = 2 * np.float64(max(a.type.scale, b.type.scale))
     first, second = (apply(derive("tflite_reference", np.float64(x.type.scale) / twice),
@@ -88,7 +88,8 @@ def _(op, kernels, x, alpha):
 def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
     if not is_quantized(a.type, b.type):
-        return nn.div(a, b, clamp=clamp)
+        require(a.type.is_float or clamp is None, "a fused activation of plain integers")
+        return nn.div(a, b, clamp=clamp) if a.type.is_float else lax.div(a, b)
     to = op.type.element
     real = np.float32(a.type.scale) / np.float32(np.float32(b.type.scale) * to.grid.scale)
     values = _quotients(_centred(a.type), _centred(b.type), np.float64(real))

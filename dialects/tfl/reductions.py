@@ -13,7 +13,7 @@ from qir.ir import Op, const
 from qir.rounding import Rescale, apply, derive
 from qir.types import Element, Type
 
-from .. import int8, nn
+from .. import int8, lax, nn
 from ..int8.dialect import real_scale
 from .dialect import axes_of, builtin, is_quantized, on
 
@@ -51,9 +51,25 @@ def sum_(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = N
 def _(op, kernels, x):
     over = {"axes": axes_of(x.type, op.attributes["axis"]), "keepdims": op.attributes["keep_dims"]}
     if not is_quantized(x.type):
-        return nn.sum(x, **over)
+        if x.type.is_float:
+            return nn.sum(x, **over)
+        return lax.reshape(lax.reduce_sum(x, axes=over["axes"]), shape=op.shape)
     rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
     return int8.sum_(x, to=op.type.element, rescale=rescale, **over)
+
+
+@builtin("REDUCE_PROD", "ReducerOptions", slots="x axis")
+def reduce_prod(x: Type, *, axis: Ints, keep_dims: bool = False,
+                to: Element | None = None) -> Type:  # fmt: skip
+    """The product over axes."""
+    return on(x, shapes.reduced(x, axes_of(x, axis), keep_dims), to)
+
+
+@expands(reduce_prod)
+def _(op, kernels, x):
+    require(x.type.grid is None, "a product of stored integers is not computed")
+    axes = axes_of(x.type, op.attributes["axis"])
+    return lax.reshape(lax.reduce_prod(x, axes=axes), shape=op.shape)
 
 
 def _mean_rescale(x: Type, to: Type, count: int) -> Rescale:

@@ -10,7 +10,7 @@ from qir.expansions import expands
 from qir.ir import const, item
 from qir.types import Element, TupleType, Type
 
-from .. import lax
+from .. import lax, quant
 from .dialect import builtin, on, regridded
 
 
@@ -161,6 +161,22 @@ def _(op, kernels, x, indices):
         x, indices, slice_sizes=(*(1,) * depth, *x.shape[depth:]), start_index_map=range(depth),
         offset_dims=range(rows, op.type.rank), collapsed_slice_dims=range(depth),
     ), op)  # fmt: skip
+
+
+@builtin("EMBEDDING_LOOKUP")
+def embedding_lookup(indices: Type, values: Type, *, to: Element | None = None) -> Type:
+    """The rows of `values` at `indices`; of integers on a grid, the reals if `to` is f32."""
+    require(indices.dtype.name == "i32" and indices.rank == 1 and indices.grid is None
+            and values.rank >= 2 and values.shape[0],
+            f"looks {indices} up in {values}")  # fmt: skip
+    return on(values, (*indices.shape, *values.shape[1:]), to)
+
+
+@expands(embedding_lookup)
+def _(op, kernels, indices, values):
+    if op.type.is_float and values.type.grid is not None:
+        values = quant.dequantize(values)
+    return regridded(lax.take(values, indices, axis=0), op)
 
 
 def _parts(x: Type, sizes, axis: int) -> TupleType:

@@ -1,6 +1,7 @@
 """Casts between grids, and functions of one value: on 8 bits a table of all its values."""
 
 from functools import partial
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from qir.types import DTYPES, Element, Type
 
 from .. import int8, lax, nn, quant
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import CLAMPS, builtin, on
+from .dialect import CLAMPS, builtin, on, regridded, stored
 
 
 @builtin("QUANTIZE", "QuantizeOptions")
@@ -28,6 +29,25 @@ def dequantize(x: Type) -> Type:
     """What stored integers stand for, f32."""
     require(x.grid is not None, f"takes integers on a grid, found {x}")
     return Element(DTYPES["f32"])[x.shape]
+
+
+Storage = Literal["FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "BOOL", "INT16", "INT8",
+                  "UINT16", "UINT32"]  # fmt: skip
+
+
+@builtin("CAST", "CastOptions")
+def cast(x: Type, *, to: Element, in_data_type: Storage = "FLOAT32",
+         out_data_type: Storage = "FLOAT32") -> Type:  # fmt: skip
+    """Each number, of stored integers as it is stored, in another storage.
+
+    in_data_type, out_data_type: what a file says of the storages; the kernels go by the tensors.
+    """
+    return to[x.shape]
+
+
+@expands(cast)
+def _(op, kernels, x):
+    return regridded(lax.convert(stored(x), to=Element(op.dtype)), op)
 
 
 @expands(dequantize)

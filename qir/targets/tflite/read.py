@@ -9,6 +9,7 @@ from qir.dialects.tfl.dialect import BUILTINS, Builtin
 
 from ...attributes import Ints, coerce
 from ...errors import Declined, QirError
+from ...expansions import meaning
 from ...ir import Func, Module, Op, const, item, parameter
 from ...types import Element, TupleType, Type
 from . import tensors
@@ -16,6 +17,8 @@ from .unpack import damaged, unpack
 
 VERSION = 3
 """The version of the schema."""
+MOST = 1024
+"""Elements of a value that is computed while a file is read."""
 
 
 def read(path: str | Path) -> Module:
@@ -221,11 +224,11 @@ class _Graph:
 
     def numbers(self, index: int, kind):
         """A constant tensor as the attribute that stands for it."""
-        value = self.value(index)
-        if not value.is_const:
-            raise QirError(f"reads '{self.name(index)}', which is computed; qir takes constants "
-                           "there")  # fmt: skip
-        flat = value.value.ravel().tolist()
+        found = known(self.value(index))
+        if found is None:
+            raise QirError(f"reads '{self.name(index)}', which is computed from an input; qir "
+                           "takes constants there")  # fmt: skip
+        flat = found.ravel().tolist()
         if kind == Ints or len(flat) != 1:
             return tuple(flat)
         return flat[0]
@@ -251,6 +254,24 @@ class _Graph:
         if signature is not None and (signature < 0).any():
             return True
         return tensor["shape"] is None or not tensor["shape"].size
+
+
+def known(op: Op) -> np.ndarray | None:
+    """The plain integers of a value that no input takes part in; converters compute shapes so."""
+    if op.is_const:
+        return op.value
+    if op.kind == "item":
+        found = known(op.operands[0])
+        return None if found is None else found[op.attributes["index"]]
+    types = op.type.items if isinstance(op.type, TupleType) else (op.type,)
+    if op.kind == "parameter" or any(t.dtype.kind != "int" or t.size > MOST for t in types):
+        return None
+    if op.kind == "tfl.shape":  # of any value: types are static
+        return np.array(op.operands[0].shape, op.dtype.numpy)
+    given = [known(operand) for operand in op.operands]
+    if any(each is None for each in given):
+        return None
+    return meaning(op, "tflite_reference", given)
 
 
 def _options(known: Builtin, union) -> dict:
