@@ -76,6 +76,32 @@ def test_a_float_network_is_exported_too(tmp_path):
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def block(x):
+    """A block of an encoder: attention, a norm, GELU; and functions of other kinds."""
+    w = [np.random.default_rng(i).normal(0, 0.2, (16, 16)).astype(np.float32) for i in range(5)]
+    q, k, v = ((x @ each).reshape(1, 8, 2, 8).transpose(0, 2, 1, 3) for each in w[:3])
+    scores = jax.nn.softmax(q @ k.transpose(0, 1, 3, 2) / 8**0.5)
+    y = x + (scores @ v).transpose(0, 2, 1, 3).reshape(1, 8, 16) @ w[3]
+    centred = y - y.mean(-1, keepdims=True)
+    y = centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5)
+    y = jax.nn.gelu(y @ w[4]) + jnp.sin(y)
+    return jnp.max(y, 1) / (1 + jnp.exp(-y[:, 0]))
+
+
+def test_an_encoder_block_is_exported_bit_for_bit(tmp_path):
+    samples = [RNG.normal(0, 1, (1, 8, 16)).astype(np.float32) for _ in range(8)]
+    path = tmp_path / "block.tflite"
+    qir.quantize(block, samples[0], samples, target="tflite").export_tflite(path)
+    kinds = {op.kind for op in qir.api.read_model(path).main.ops}
+    assert {"tfl.batch_matmul", "tfl.gelu", "tfl.rsqrt", "tfl.gather"} <= kinds
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            loaded = qir.load(path, kernels=kernels)
+            theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
+            for (found,), x in zip(theirs, samples, strict=True):
+                np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
+
+
 def test_what_has_no_operator_is_said(tmp_path):
     samples = [RNG.normal(0, 1, (1, 8)).astype(np.float32) for _ in range(4)]
     model = qir.quantize(lambda x: jnp.cumsum(x, 1), samples[0], samples)

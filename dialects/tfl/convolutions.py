@@ -173,7 +173,7 @@ def transpose_conv(x: Type, w: Type, b: Type | None = None, *, output_shape: Int
 @expands(transpose_conv)
 def _(op, kernels, x, w, b=None):
     a = op.attributes
-    geometry = {"strides": (a["stride_h"], a["stride_w"]), "padding": _crops(op)}
+    geometry = {"strides": (a["stride_h"], a["stride_w"]), "padding": cropped(op)}
     w, clamp = transposed(w, (1, 2, 3, 0)), clamp_of(a["fused_activation_function"])
     if not is_quantized(x.type, w.type):
         return nn.transposed_conv2d(x, w, b, clamp=clamp, **geometry)
@@ -187,7 +187,7 @@ def _(op, kernels, x, w, b=None):
     return by("xnnpack") if kernels == "xnnpack" and _delegated(op) else _in_eights(kernels, by)
 
 
-def _crops(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
+def cropped(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
     """Rows and columns of the full result that lie before and after those of this one."""
     a, (x, w) = op.attributes, (o.type for o in op.operands[:2])
     strides = (a["stride_h"], a["stride_w"])

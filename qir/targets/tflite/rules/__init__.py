@@ -5,9 +5,10 @@ activations. How its kernels round is theirs: `expand_tfl` states it for each of
 """
 
 from ....rewrite import Rule
-from . import contractions, elementwise, movement, windows
+from . import contractions, elementwise, movement, pointwise, windows
 
 
 def rules() -> tuple[Rule, ...]:
     """The rules that `legalize(target=tflite)` applies."""
-    return (*contractions.RULES, *windows.RULES, *elementwise.RULES, *movement.RULES)
+    return (*contractions.RULES, *windows.RULES, *elementwise.RULES, *pointwise.RULES,
+            *movement.RULES)  # fmt: skip

@@ -3,13 +3,15 @@
 import numpy as np
 
 from qir.dialects import int8, nn, tfl
+from qir.dialects.tfl.convolutions import cropped
 
-from ....errors import require
+from ....errors import Declined, require
 from ....ir import Op, const
-from ....pattern import either
+from ....pattern import V, either
 from ....rewrite import rule
+from ....shapes import transposed_crops
 from ....types import Grid, Type
-from .fitting import finish, padded, product_of_scales, same_rescale
+from .fitting import finish, padded, product_of_scales, same_rescale, stated
 
 
 @rule(either(int8.conv2d, nn.conv2d)(...) @ "op")
@@ -49,6 +51,31 @@ def dense_layer(op):
                                **finish(op))  # fmt: skip
 
 
+@rule(either(int8.matmul, nn.matmul)(V.a, V.b) @ "op")
+def products_of_matrices(op, a, b):
+    """Sides are transposed on demand."""
+    same_rescale(op, product_of_scales(op))
+    require(op.attributes["clamp"] is None, "the operator has no fused activation")
+    return tfl.batch_matmul(a, b, adj_x=op.attributes["adjoint_a"],
+                            adj_y=op.attributes["adjoint_b"], to=stated(op))  # fmt: skip
+
+
+@rule(either(int8.transposed_conv2d, nn.transposed_conv2d)(...) @ "op")
+def transposed_convolution(op):
+    """HWIO filters become OHWI; the padding must be the one that follows from the result's size."""
+    same_rescale(op, product_of_scales(op))
+    x, w, *b = op.operands
+    strides = op.attributes["strides"]
+    wanted = transposed_crops(x.type, w.type, strides, op.attributes["padding"])
+    for padding in ("SAME", "VALID"):
+        new = tfl.transpose_conv(x, _weight(w, (3, 0, 1, 2)), *_bias(op, b), padding=padding,
+                                 output_shape=op.shape, stride_h=strides[0], stride_w=strides[1],
+                                 **finish(op))  # fmt: skip
+        if cropped(new) == wanted:
+            return new
+    raise Declined(f"cropping {wanted} is neither SAME nor VALID")
+
+
 def _weight(w: Op, order: tuple[int, ...]) -> Op:
     require(w.is_const, "the weight is computed")
     grid = w.type.grid
@@ -80,4 +107,5 @@ def _window(op: Op) -> dict:
             "dilation_w_factor": dilation[1]}  # fmt: skip
 
 
-RULES = (convolution, depthwise_convolution, dense_layer)
+RULES = (convolution, depthwise_convolution, dense_layer, products_of_matrices,
+         transposed_convolution)  # fmt: skip

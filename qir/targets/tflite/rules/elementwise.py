@@ -1,13 +1,17 @@
 """Sums, products, casts, and functions of one value."""
 
+from functools import partial
+
 import numpy as np
 
 from qir.dialects import int8, nn, quant, tfl
 
-from ....errors import require
-from ....ir import Op, parameter
+from ....errors import QirError, require
+from ....expansions import meaning
+from ....ir import Op, const, parameter
 from ....pattern import V, either
 from ....rewrite import rule
+from ....types import DTYPES, Element
 from .fitting import finish, product_of_scales, same_rescale
 
 
@@ -42,24 +46,55 @@ def requantized(op, x):
     return tfl.quantize(x, to=op.type.element)
 
 
+@rule(nn.div(V.a, V.b) @ "op", int8.div(V.a, V.b) @ "op")
+def quotient(op, a, b):
+    """On stored integers too, but that the runtime takes no divisor that is zero."""
+    if op.type.grid is not None:
+        bits = op.attributes["bits"]
+        same_rescale(op, a.type.scale / np.float64(b.type.scale) / 2**bits)
+    return tfl.div(a, b, **finish(op))
+
+
 @rule(int8.table(V.x, V.values) @ "op")
 def function(op, x, values):
-    """A table is the operator whose own table it is, to one level."""
-    require(values.is_const, "the table is computed")
-    candidates = (build(x, to=op.type.element) for build in FUNCTIONS)
-    found = next((each for each in candidates if _alike(each, x, values.value)), None)
-    require(found is not None, "no operator has this table")
-    return found
+    """A table is the operator whose own table it is, to one level, or else looked up in as it is.
+
+    The place of a value is the integer that it is stored as, counted from the lowest.
+    """
+    require(x.dtype.name == "i8", f"looks up what i8 stores, found {x.type}")
+    to = op.type.element
+    if values.is_const and to.dtype == x.dtype:
+        candidates = (build(x, to=to) for build in FUNCTIONS)
+        found = next((each for each in candidates if _alike(each, x, values.value)), None)
+        if found is not None:
+            return found
+    require(to.dtype.name in ("i8", "i32", "f32"), f"gathers no {to}")
+    stored = tfl.cast(x, to=Element(DTYPES["i32"]), in_data_type="INT8", out_data_type="INT32")
+    places = tfl.add(stored, const(np.int32(128), name="lowest"))
+    return tfl.gather(values, places)
 
 
-FUNCTIONS = (tfl.relu, tfl.relu6, tfl.relu_n1_to_1, tfl.logistic, tfl.tanh, tfl.exp)
+def _square(x: Op, to: Element) -> Op:
+    return tfl.mul(x, x, to=to)
+
+
+FUNCTIONS = (
+    tfl.relu, tfl.relu6, tfl.relu_n1_to_1, tfl.logistic, tfl.tanh, tfl.exp, tfl.gelu,
+    partial(tfl.gelu, approximate=True), tfl.rsqrt, tfl.sqrt, tfl.log, tfl.elu, tfl.hard_swish,
+    tfl.abs, _square,
+)  # fmt: skip
+"""What a table may be, from an operand and the element of the result."""
 
 
 def _alike(candidate: Op, x: Op, values: np.ndarray) -> bool:
     stored = np.arange(x.dtype.lo, x.dtype.hi + 1).astype(x.dtype.numpy)
-    line = candidate.with_operands(parameter("x", x.type.with_shape(stored.shape)))
-    theirs = candidate.definition.evaluate(line, stored)
+    line = parameter("x", x.type.with_shape(stored.shape))
+    try:
+        theirs = meaning(candidate.with_operands(*(line,) * len(candidate.operands)),
+                         "tflite_reference", [stored] * len(candidate.operands))  # fmt: skip
+    except QirError:  # grids that its kernels do not take
+        return False
     return int(np.abs(theirs.astype(np.int32) - values).max()) <= 1
 
 
-RULES = (sum_or_product, quantized, dequantized, requantized, function)
+RULES = (sum_or_product, quotient, quantized, dequantized, requantized, function)

@@ -3,6 +3,7 @@
 from qir.dialects import lax, tfl
 
 from ....errors import require
+from ....ir import const
 from ....pattern import V
 from ....rewrite import rule
 
@@ -34,4 +35,67 @@ def joined(op):
     return tfl.concatenation(*op.operands, axis=op.attributes["axis"])
 
 
-RULES = (new_shape, permuted, padded_by_zeros, joined)
+@rule(lax.broadcast(V.x) @ "op")
+def repeated(op, x):
+    """Axes in their places, then repeated; a number of one element is a fill."""
+    wide = [1] * op.type.rank
+    for n, axis in zip(x.shape, op.attributes["axes"], strict=True):
+        wide[axis] = n
+    x = x if x.shape == tuple(wide) else tfl.reshape(x, new_shape=wide)
+    return x if x.shape == op.shape else tfl.broadcast_to(x, shape=op.shape)
+
+
+@rule(lax.slice(V.x) @ "op")
+def sliced(op, x):
+    """A block, or every so many elements of it; what reaches to the end of an axis stays so."""
+    start, strides = op.attributes["start"], op.attributes["strides"]
+    if strides is None or set(strides) <= {1}:
+        size = [-1 if a + n == whole else n
+                for a, n, whole in zip(start, op.shape, x.shape, strict=True)]  # fmt: skip
+        return tfl.slice(x, begin=start, size=size)
+    limit = op.attributes["limit"]
+    open_ = sum(1 << i for i, (b, n) in enumerate(zip(limit, x.shape, strict=True)) if b in (-1, n))
+    return tfl.strided_slice(x, begin=start, end=limit, strides=strides, end_mask=open_)
+
+
+@rule(lax.reverse(V.x) @ "op")
+def turned_round(op, x):
+    """Axis by axis, since an operator turns only such as lie beside each other."""
+    for axis in op.attributes["axes"]:
+        x = tfl.reverse_v2(x, axis=(axis,))
+    return x
+
+
+@rule(lax.take(V.x, V.indices) @ "op")
+def gathered(op, x, indices):
+    """Slices at places; the runtime takes none outside, where qir takes the nearest end."""
+    axis = op.attributes["axis"] % x.type.rank
+    if not indices.is_const or indices.value.min(initial=0) < 0 \
+            or indices.value.max(initial=0) >= x.shape[axis]:  # fmt: skip
+        ends = (const(indices.dtype.numpy.type(end)) for end in (0, x.shape[axis] - 1))
+        indices = tfl.minimum(tfl.maximum(indices, next(ends)), next(ends))
+    return tfl.gather(x, indices, axis=axis)
+
+
+@rule(lax.split(V.x) @ "op")
+def parted(op, x):
+    """Parts along an axis."""
+    sizes = op.attributes["sizes"]
+    return tfl.split_v(x, size_splits=sizes, axis=op.attributes["axis"], num_splits=len(sizes))
+
+
+@rule(lax.top_k(V.x) @ "op")
+def greatest(op, x):
+    """The first of equals comes first in both."""
+    return tfl.topk_v2(x, k=op.attributes["k"])
+
+
+@rule(lax.dynamic_update_slice(...) @ "op")
+def updated(op):
+    """The places at which the block starts become one tensor."""
+    x, update, *starts = op.operands
+    return tfl.dynamic_update_slice(x, update, tfl.pack(*starts, values_count=len(starts)))
+
+
+RULES = (new_shape, permuted, padded_by_zeros, joined, repeated, sliced, turned_round, gathered,
+         parted, greatest, updated)  # fmt: skip

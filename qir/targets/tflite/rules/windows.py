@@ -1,8 +1,8 @@
-"""Pools, means over axes and softmax."""
+"""Pools, reductions over axes and softmax."""
 
 from math import prod
 
-from qir.dialects import int8, nn, tfl
+from qir.dialects import int8, lax, nn, tfl
 
 from ....errors import require
 from ....ir import Op
@@ -36,6 +36,34 @@ def mean_over_axes(op, x):
                     to=stated(op))  # fmt: skip
 
 
+@rule(either(int8.sum_, nn.sum)(V.x) @ "op")
+def sum_over_axes(op, x):
+    """Sums over axes."""
+    same_rescale(op, x.type.scale)
+    return tfl.sum(x, axis=op.attributes["axes"], keep_dims=op.attributes["keepdims"],
+                   to=stated(op))  # fmt: skip
+
+
+REDUCTIONS = {"max": tfl.reduce_max, "min": tfl.reduce_min, "sum": tfl.sum,
+              "prod": tfl.reduce_prod}  # fmt: skip
+
+
+@rule(either(nn.reduce_max, nn.reduce_min, lax.reduce_max, lax.reduce_min, lax.reduce_sum,
+             lax.reduce_prod)(V.x) @ "op")  # fmt: skip
+def reduced(op, x):
+    """Over axes, on stored integers the extrema too."""
+    build = REDUCTIONS[op.kind.rpartition("_")[2]]
+    return build(x, axis=op.attributes["axes"], keep_dims=op.attributes.get("keepdims", False))
+
+
+@rule(either(lax.argmax, lax.argmin)(V.x) @ "op")
+def place_of_extremum(op, x):
+    """Its first place in both."""
+    build = tfl.arg_max if op.kind == "lax.argmax" else tfl.arg_min
+    require(op.dtype.name in ("i32", "i64"), f"places are i32 or i64, not {op.type}")
+    return build(x, dimension=op.attributes["axis"], output_type=f"INT{op.dtype.bits}")
+
+
 @rule(int8.softmax(V.x, V.exps) @ "op", nn.softmax(V.x) @ "op")
 def probabilities(op, x):
     """Softmax along the last axis."""
@@ -50,4 +78,5 @@ def _window(op: Op) -> dict:
             "filter_width": width}  # fmt: skip
 
 
-RULES = (average, maximum, mean_over_axes, probabilities)
+RULES = (average, maximum, mean_over_axes, sum_over_axes, reduced, place_of_extremum,
+         probabilities)  # fmt: skip
