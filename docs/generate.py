@@ -26,12 +26,19 @@ def write(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     registry.load_dialects()
     pages = {"passes": passes, "pipelines": pipelines, "ops": ops, "rules": rules, "forms": forms,
-             "targets": targets, "rounding": rounding, "grammar": grammar}  # fmt: skip
+             "targets": targets, "rounding": rounding, "grammar": grammar,
+             "conformance": conformance}  # fmt: skip
     for name, page in pages.items():
         text = "\n\n".join(page())
         file = folder / f"{name}.md"
         if not file.is_file() or file.read_text() != f"{text}\n":  # Sphinx builds what is newer
             write_atomically(file, f"{text}\n")
+
+
+def conformance() -> Iterator[str]:
+    """How many values differ from TensorFlow Lite's interpreter, by operator and kernel set."""
+    table = Path(__file__).parent.parent / "benchmarks" / "results" / "conformance.md"
+    yield table.read_text().rstrip("\n")
 
 
 def passes() -> Iterator[str]:

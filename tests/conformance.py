@@ -14,6 +14,7 @@ def agree(case, kernels: str, rounds: int = 4, xla: bool = True) -> None:
         for seed in range(rounds):
             rng = np.random.default_rng(seed)
             func = case(rng)
-            found = compare(func, kernels, inputs_for(func, rng), interpreter, xla=xla)
+            batches = [inputs_for(func, rng) for _ in range(2)]
+            found = compare(func, kernels, batches, interpreter, xla=xla)
             assert found.failure is None, f"seed {seed}: {found.failure.reason}\n{func}"
             assert not found.numpy and not found.xla, f"seed {seed}: {found}\n{func}"

@@ -4,16 +4,19 @@
 
 Every cell draws random graphs of one operator (shapes, scales, zero points, options) and random
 inputs until it has compared that many values: numpy on all of them, XLA on the first graphs, since
-each of its programs is compiled. Writes results/conformance.md.
+each of its programs is compiled. Writes results/conformance.json and from it conformance.md, which
+the documentation takes in; `--only` replaces the rows that it names.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 
 from qir.expansions import KERNELS
 from qir.targets.tflite.interpreter import Interpreter
+from qir.text import write_atomically
 
 from . import CASES, KNOWN
 from .compare import compare, inputs_for
@@ -22,7 +25,10 @@ COMPILED = 12
 """Graphs of a cell that XLA runs too."""
 MOST = 4000
 """Graphs of a cell, however few values each has."""
+SOME = 1000
+"""Values of a graph: those of small results run on several inputs."""
 RESULTS = Path(__file__).parent.parent / "results" / "conformance.md"
+ROWS = RESULTS.with_suffix(".json")
 
 
 def cell(case, operator: str, kernels: str, values: int, interpreter: Interpreter) -> str:
@@ -33,7 +39,9 @@ def cell(case, operator: str, kernels: str, values: int, interpreter: Interprete
             break
         rng = np.random.default_rng([seed, *operator.encode()])
         func = case(rng)
-        found = compare(func, kernels, inputs_for(func, rng), interpreter, xla=seed < COMPILED)
+        runs = min(max(SOME // max(sum(r.type.size for r in func.results), 1), 1), 32)
+        batches = [inputs_for(func, rng) for _ in range(runs)]
+        found = compare(func, kernels, batches, interpreter, xla=seed < COMPILED)
         refused += found.failure is not None
         seen, wrong = seen + found.values, wrong + found.numpy
         if seed < COMPILED:
@@ -48,21 +56,28 @@ def main() -> None:
     parser.add_argument("--values", type=int, default=100_000)
     parser.add_argument("--only", action="append")
     given = parser.parse_args()
-    causes: list[str] = []
-    lines = ["| operator | " + " | ".join(KERNELS) + " |", "|---" * (1 + len(KERNELS)) + "|"]
+    rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     with Interpreter() as interpreter:
         for operator, case in CASES.items():
             if given.only and operator not in given.only:
                 continue
-            cells = [cell(case, operator, k, given.values, interpreter) for k in KERNELS]
-            causes += [f"- {operator}, {k}: {KNOWN[operator, k]}."
-                       for k in KERNELS if (operator, k) in KNOWN]  # fmt: skip
-            lines.append(f"| {operator} | " + " | ".join(cells) + " |")
-            print(lines[-1], flush=True)
-    if not given.only:
-        title = "# Values that differ from LiteRT 2.3.0's interpreter, x86-64"
-        how = f"`python -m benchmarks.conformance --values {given.values}`"
-        RESULTS.write_text("\n".join([title, "", how, "", *lines, "", *causes, ""]))
+            rows[operator] = {kernels: cell(case, operator, kernels, given.values, interpreter)
+                              for kernels in KERNELS}  # fmt: skip
+            print(operator, *rows[operator].values(), sep=" | ", flush=True)
+            write_atomically(ROWS, json.dumps(rows, indent=1) + "\n")
+            write_atomically(RESULTS, page(rows, given.values))
+
+
+def page(rows: dict[str, dict[str, str]], values: int) -> str:
+    """The table in Markdown, and the cause of each cell that is not 0."""
+    lines = ["# Values that differ from LiteRT 2.3.0's interpreter, x86-64", "",
+             f"`python -m benchmarks.conformance --values {values}`: differing values of qir on "
+             "numpy, and on XLA, against the runtime in each of its kernel sets.", "",
+             "| operator | " + " | ".join(KERNELS) + " |", "|---" * (1 + len(KERNELS)) + "|"]
+    known = [operator for operator in CASES if operator in rows]
+    lines += [f"| {each} | " + " | ".join(rows[each][k] for k in KERNELS) + " |" for each in known]
+    causes = [f"- {operator}, {kernels}: {why}." for (operator, kernels), why in KNOWN.items()]
+    return "\n".join([*lines, "", *causes, ""])
 
 
 if __name__ == "__main__":

@@ -39,21 +39,32 @@ def _random(type, rng):
     return rng.integers(type.lo, type.hi, type.shape, type.dtype.numpy, endpoint=True)
 
 
-def compare(func: Func, kernels: str, arrays, interpreter: Interpreter, xla=True) -> Agreement:
-    """Run a graph of tfl ops with a kernel set, and what it is expanded to, on the same arrays."""
-    found = interpreter.run(written(Module((func,))), kernels, [arrays])
+def compare(func: Func, kernels: str, batches, interpreter: Interpreter, xla=True) -> Agreement:
+    """Run a graph of tfl ops with a kernel set, and what it is expanded to, on the same arrays.
+
+    batches: for each run the arrays of all parameters.
+    """
+    found = interpreter.run(written(Module((func,))), kernels, batches)
     if isinstance(found, Failure):
         return Agreement(failure=found)
-    (theirs,) = found
     expanded = run_steps(compose(f"expand_tfl(kernels={kernels})"), func)
-    ours = evaluate(expanded, arrays)
-    compiled = qir.compile(expanded)(*arrays) if xla else ours
-    pairs = [np.abs(np.asarray(a, np.float64) - b) for a, b in zip(theirs, ours, strict=True)]
-    shapes = [(a.shape, b.shape) for a, b in zip(theirs, ours, strict=True)]
+    compiled = qir.compile(expanded) if xla else None
+    values = wrong = wrong_compiled = levels = 0
+    for arrays, theirs in zip(batches, found, strict=True):
+        ours = evaluate(expanded, arrays)
+        values += sum(each.size for each in theirs)
+        wrong += _differing(theirs, ours)
+        wrong_compiled += _differing(theirs, compiled(*arrays)) if xla else 0
+        levels = max(levels, *(_levels(a, b) for a, b in zip(theirs, ours, strict=True)))
+    return Agreement(values, wrong, wrong_compiled, levels)
+
+
+def _differing(theirs, ours) -> int:
+    pairs = [(a, np.asarray(b)) for a, b in zip(theirs, ours, strict=True)]
+    shapes = [(a.shape, b.shape) for a, b in pairs]
     assert all(a == b for a, b in shapes), f"shapes differ: {shapes}"
-    return Agreement(
-        sum(a.size for a in theirs),
-        sum(int((p != 0).sum()) for p in pairs),
-        sum(int((a != b).sum()) for a, b in zip(theirs, map(np.asarray, compiled), strict=True)),
-        int(max((p.max(initial=0) for p in pairs), default=0)),
-    )
+    return sum(int((a != b).sum()) for a, b in pairs)
+
+
+def _levels(a, b) -> int:
+    return int(np.abs(np.asarray(a, np.float64) - b).max(initial=0))
