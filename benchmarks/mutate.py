@@ -16,9 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from qir import observers, registry
+from qir.errors import QirError
 from qir.ir import Module
 from qir.testing.sampling import draw_network, draw_normal
-from qir.text import save_module
+from qir.text import read_module, save_module
 
 ROOT = Path(__file__).resolve().parent.parent
 KINDS = ("qir", "qir", "qir", "qir", "pipe", "safetensors", "safetensors", "statistics")
@@ -35,6 +36,21 @@ class Case:
     kind: str
     content: bytes
     text: bytes = b""
+
+
+@cache
+def models() -> tuple[bytes, ...]:
+    """The files of TensorFlow Lite to start from: the graphs of the tests of the tfl dialect."""
+    from qir.targets.tflite.write import written
+
+    found = []
+    for path in sorted((ROOT / "tests" / "dialects" / "tfl").glob("*.qir")):
+        for part in path.read_text().split("// -----"):
+            try:
+                found.append(written(read_module(part, path.name)))
+            except QirError:  # a case of what is refused
+                continue
+    return tuple(found)
 
 
 @cache
@@ -68,12 +84,14 @@ def _statistics(func, seed: int) -> bytes:
         return Path(folder, "s").read_bytes()[:LONGEST].rpartition(b"\n\n")[0] + b"\n"
 
 
-def case(number: int) -> Case:
-    """The case of this number."""
+def case(number: int, kind: str | None = None) -> Case:
+    """The case of this number, of a kind that follows from it where none is said."""
     rng = random.Random(number)
-    kind = KINDS[number % len(KINDS)]
-    files = seeds()[kind]
+    kind = kind or KINDS[number % len(KINDS)]
+    files = models() if kind == "tflite" else seeds()[kind]
     seed, other = rng.choice(files), rng.choice(files)
+    if kind == "tflite":
+        return Case(number, kind, _mutated(seed, rng, other, (*_BYTES, *(_word,) * 8)))
     if kind != "safetensors":
         return Case(number, kind, _mutated(seed, rng, other, _WORDS))
     (content, text), way = seed, rng.random()
@@ -127,6 +145,18 @@ def _insert(content: bytes, rng, other: bytes) -> bytes:
 
 def _cut(content: bytes, rng, other: bytes) -> bytes:
     return content[: rng.randrange(len(content) + 1)]
+
+
+def _word(content: bytes, rng, other: bytes) -> bytes:
+    """A number of 1, 2, 4 or 8 bytes, as flatbuffers align them, made another."""
+    size = rng.choice((1, 2, 4, 4, 4, 8))
+    if len(content) < size:
+        return content
+    at = rng.randrange(len(content) // size) * size
+    most = 2 ** (8 * size)
+    value = rng.choice((0, 1, 2, 3, 4, 8, most - 1, most // 2, most // 2 - 1, len(content),
+                        len(content) - at, most - at, rng.randrange(most), rng.randrange(256)))
+    return content[:at] + (value % most).to_bytes(size, "little") + content[at + size :]
 
 
 _ODD = (

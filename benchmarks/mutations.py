@@ -29,8 +29,10 @@ from qir import observers
 from qir.cli.opt import read_text
 from qir.errors import QirError
 from qir.evaluate import evaluate
+from qir.expansions import KERNELS
 from qir.ir import Module, Op
 from qir.pipeline import compose, run_module
+from qir.targets.tflite.read import read_bytes
 from qir.text import load_module, print_module, save_module
 
 from . import mutate
@@ -56,18 +58,20 @@ class Late(BaseException):
 @click.option("--cases", default=1_000_000, show_default=True)
 @click.option("--start", default=0, help="The first case.")
 @click.option("--only", type=int, help="Run this case alone, its traceback shown.")
+@click.option("--kind", type=click.Choice(["tflite"]), help="Just such, for their own results.")
 @click.option("--worker", is_flag=True, hidden=True)
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run has done.")
 @click.option("--kept", default=KEPT, type=Path, help="Where findings and what is done are kept.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/results.")
-def main(cases, start, only, worker, fresh, kept, write) -> None:
+def main(cases, start, only, kind, worker, fresh, kept, write) -> None:
+    kept = kept / kind if kind and not worker else kept
     kept.mkdir(parents=True, exist_ok=True)
     if worker:
-        sys.exit(work(start, start + cases, kept))
+        sys.exit(work(start, start + cases, kept, kind))
     if only is not None:
         mutate.ready()
         with TemporaryDirectory() as folder:
-            click.echo(look(mutate.case(only), Path(folder)))
+            click.echo(look(mutate.case(only, kind), Path(folder)))
         return
     state_file = kept / "state.json"
     if fresh:
@@ -77,7 +81,7 @@ def main(cases, start, only, worker, fresh, kept, write) -> None:
         state = json.loads(state_file.read_text())
     while state["done"] < start + cases:
         began = time.perf_counter()
-        supervise(state, min(CHUNK, start + cases - state["done"]), kept)
+        supervise(state, min(CHUNK, start + cases - state["done"]), kept, kind)
         state["seconds"] += time.perf_counter() - began
         state_file.write_text(json.dumps(state, indent=1))
         rate = (state["done"] - start) / state["seconds"]
@@ -87,19 +91,22 @@ def main(cases, start, only, worker, fresh, kept, write) -> None:
     for number, what in state["found"].items():
         click.echo(f"{number}: {what}")
     if write:
-        said = (f"`python -m benchmarks.mutations --cases {cases}`: {state['done']:,} cases, each "
-                "read in a process that may take 1 GiB more than it starts with and 5 seconds a "
-                f"case. Findings: {len(state['found'])}.")  # fmt: skip
+        what = f" --kind {kind}" if kind else ""
+        said = (f"`python -m benchmarks.mutations{what} --cases {cases}`: {state['done']:,} "
+                "cases, each read in a process that may take 1 GiB more than it starts with and 5 "
+                f"seconds a case. Findings: {len(state['found'])}.")  # fmt: skip
         parts = [said, markdown(rows)]
-        click.echo(f"written to {write_results('mutations', 'Mutated files', parts)}")
+        name, title = ("malformed", "Mutated `.tflite` files") if kind else ("mutations",
+                                                                            "Mutated files")
+        click.echo(f"written to {write_results(name, title, parts)}")
 
 
-def supervise(state: dict, count: int, kept: Path) -> None:
+def supervise(state: dict, count: int, kept: Path, kind: str | None) -> None:
     """Let a worker do the next cases; what ends it is a finding, and the next one goes on."""
     first, progress = state["done"], kept / "progress"
     progress.write_bytes(struct.pack("<qq", first, LOADING))
     command = [sys.executable, "-m", "benchmarks.mutations", "--worker", f"--start={first}",
-               f"--cases={count}", f"--kept={kept}"]  # fmt: skip
+               f"--cases={count}", f"--kept={kept}", *([f"--kind={kind}"] if kind else [])]
     with open(kept / "said", "w") as said:
         process = subprocess.Popen(command, stdout=said)
         _until_done(process, progress)
@@ -117,7 +124,7 @@ def supervise(state: dict, count: int, kept: Path) -> None:
     state["done"] = at
     if process.returncode:
         state["found"][str(at)] = f"the process ended with {process.returncode}"
-        _keep_files(mutate.case(at), kept)
+        _keep_files(mutate.case(at, kind), kept)
         state["done"] = at + 1
 
 
@@ -133,7 +140,7 @@ def _until_done(process, progress: Path) -> None:
             process.kill()
 
 
-def work(first: int, stop: int, kept: Path) -> int:
+def work(first: int, stop: int, kept: Path, kind: str | None) -> int:
     """Look at these cases; findings and counts go to stdout, progress into a file."""
     warnings.simplefilter("ignore")
     mutate.ready()
@@ -145,7 +152,7 @@ def work(first: int, stop: int, kept: Path) -> int:
         shown[8:] = struct.pack("<q", 0)
         for number in range(first, stop):
             shown[:8] = struct.pack("<q", number)
-            case = mutate.case(number)
+            case = mutate.case(number, kind)
             try:
                 outcome = _timed(case, Path(folder))
                 counts[f"{case.kind}:{outcome}"] += 1
@@ -222,6 +229,18 @@ def _weights(case, folder: Path) -> None:
     _printed(module, folder)
 
 
+def _model(case, folder: Path) -> None:
+    """A file of TensorFlow Lite: what is read is printed, and what is small computed."""
+    module = read_bytes(case.content, "case.tflite")
+    print_module(module, locations=True)
+    if any(_largest(func) > SMALL or len(func.ops) > 200 for func in module.funcs):
+        return
+    kernels = KERNELS[case.number % len(KERNELS)]
+    after = run_module(compose(f"expand_tfl(kernels={kernels})"), module, {})
+    for func in after.funcs:
+        evaluate(func, [np.zeros(p.shape, p.type.dtype.numpy) for p in func.parameters])
+
+
 def _printed(module: Module, folder: Path) -> None:
     """A module that was read is written and read back as the same text."""
     if any(_largest(func) > SMALL for func in module.funcs):
@@ -283,14 +302,15 @@ def _statistics(case, folder: Path) -> None:
                 continue
 
 
-_READERS = {"qir": _graph, "pipe": _pipeline, "safetensors": _weights, "statistics": _statistics}
+_READERS = {"qir": _graph, "pipe": _pipeline, "safetensors": _weights, "statistics": _statistics,
+            "tflite": _model}  # fmt: skip
 
 
 def table(state: dict) -> list[tuple]:
     """Cases by kind and outcome."""
     rows = [("kind", "read", "refused", "wrong")]
     counts = Counter(state["outcomes"])
-    for kind in dict.fromkeys(mutate.KINDS):
+    for kind in dict.fromkeys(name.partition(":")[0] for name in sorted(counts)):
         rows.append((kind, *(f"{counts[f'{kind}:{o}']:,}" for o in ("read", "refused", "wrong"))))
     return rows
 

@@ -28,14 +28,16 @@ from qir.types import tensor
 registry.load_dialects()
 
 
-@pytest.mark.parametrize("kind", dict.fromkeys(mutate.KINDS))
+@pytest.mark.parametrize("kind", [*dict.fromkeys(mutate.KINDS), "tflite"])
 def test_a_mutated_file_is_read_or_refused(kind, tmp_path):
     outcomes = set()
-    numbers = (n for n in range(10**6) if mutate.KINDS[n % len(mutate.KINDS)] == kind)
+    if kind == "tflite":
+        pytest.importorskip("flatbuffers")
+    numbers = (n for n in range(10**6) if kind in (mutate.KINDS[n % len(mutate.KINDS)], "tflite"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for number, _ in zip(numbers, range(150), strict=False):
-            outcomes.add(mutations.look(mutate.case(number), tmp_path))
+            outcomes.add(mutations.look(mutate.case(number, kind), tmp_path))
     assert outcomes == {"read", "refused"}
 
 

@@ -11,7 +11,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import Activation, builtin, clamp_of, is_quantized, on
+from .dialect import Activation, builtin, clamp_of, is_quantized, on, on_grids
 
 
 def _pair(a: Type, b: Type, activation: str, to: Element | None) -> Type:
@@ -45,7 +45,7 @@ def mul(a: Type, b: Type, *, fused_activation_function: Activation = "NONE",
 def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
     plus = op.kind == "tfl.add"
-    if not is_quantized(a.type, b.type):
+    if not on_grids(op, a, b):
         if a.type.is_float:
             return (nn.add if plus else nn.sub)(a, b, clamp=clamp)
         return (lax.add if plus else lax.sub)(*_plain(a, b, clamp))
@@ -79,7 +79,7 @@ def _sum_rescale(kernels: str, first, second, to: Element) -> Rescale:
 @expands(mul)
 def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
-    if not is_quantized(a.type, b.type):
+    if not on_grids(op, a, b):
         return nn.mul(a, b, clamp=clamp) if a.type.is_float else lax.mul(*_plain(a, b, clamp))
     _are_8_bits(a, b)
     to = op.type.element

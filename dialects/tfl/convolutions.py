@@ -14,7 +14,7 @@ from qir.types import Element, Grid, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import Activation, Padding, builtin, clamp_of, is_quantized, on
+from .dialect import Activation, Padding, builtin, clamp_of, on, on_grids
 
 
 def _filter(x: Type, w: Type, rank: int = 4) -> None:
@@ -48,7 +48,7 @@ def _(op, kernels, x, w, b=None):
     }  # fmt: skip
     w = transposed(w, (1, 2, 3, 0))
     clamp = clamp_of(a["fused_activation_function"])
-    if not is_quantized(x.type, w.type):
+    if not on_grids(op, x, weight=w):
         return nn.conv2d(x, w, b, clamp=clamp, **geometry)
     return int8.conv2d(x, w, plain(b), to=op.type.element,
                        rescale=affine_rescale(kernels, x.type, w.type, op.type),
@@ -111,7 +111,7 @@ def _(op, kernels, x, w, b=None):
         "dilation": (a["dilation_h_factor"], a["dilation_w_factor"]),
     }  # fmt: skip
     clamp = clamp_of(a["fused_activation_function"])
-    if not is_quantized(x.type, w.type):
+    if not on_grids(op, x, weight=w):
         w = lax.reshape(w, shape=(*w.shape[1:3], channels, w.shape[3] // channels))
         return nn.depthwise_conv2d(x, w, b, clamp=clamp, **geometry)
     clamp, to = stored_clamp(clamp, op.type.element), op.type.element
@@ -175,7 +175,7 @@ def _(op, kernels, x, w, b=None):
     a = op.attributes
     geometry = {"strides": (a["stride_h"], a["stride_w"]), "padding": cropped(op)}
     w, clamp = transposed(w, (1, 2, 3, 0)), clamp_of(a["fused_activation_function"])
-    if not is_quantized(x.type, w.type):
+    if not on_grids(op, x, weight=w):
         return nn.transposed_conv2d(x, w, b, clamp=clamp, **geometry)
     clamp = stored_clamp(clamp, op.type.element)
 

@@ -96,6 +96,22 @@ def is_quantized(*types: Type) -> bool:
     return all(found)
 
 
+def on_grids(op: Op, *operands: Op, weight: Op | None = None) -> bool:
+    """Whether an op computes on stored integers: its operands stand on grids, all of them.
+
+    Then its result must too, and all but a weight have one scale; of reals it must be reals.
+    """
+    weights = () if weight is None else (weight.type,)
+    types = [operand.type for operand in operands]
+    if not is_quantized(*types, *weights):
+        require(op.type.grid is None, f"gives integers on a grid, {op.type}, of plain numbers")
+        return False
+    for type in (*types, op.type):
+        require(type.grid is not None and type.grid.per_tensor,
+                f"computes on a grid with one scale, found {type}")  # fmt: skip
+    return True
+
+
 def clamp_of(activation: str) -> tuple[float, float] | None:
     """The real bounds that a fused activation clamps to."""
     require(activation in CLAMPS, f"the fused activation {activation} is no clamp")

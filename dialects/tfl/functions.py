@@ -12,7 +12,7 @@ from qir.types import Element, Type
 
 from .. import lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import builtin, on
+from .dialect import builtin, on, on_grids
 from .unary import looked_up, reals, stored_values, table_of
 
 
@@ -63,7 +63,7 @@ def gelu(x: Type, *, approximate: bool = False, to: Element | None = None) -> Ty
 @expands(gelu)
 def _(op, kernels, x):
     approximate = op.attributes["approximate"]
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return nn.gelu(x, approximate=approximate)
     return looked_up(x, _gelu_by_tanh if approximate else _gelu, op.type.element)
 
@@ -89,7 +89,7 @@ def _f64(x) -> np.ndarray:
 
 @expands(log)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return lax.log(x)
     to = op.type.element
     lowest = np.float32(to.lo - int(to.grid.zero)) * to.grid.scale
@@ -98,14 +98,14 @@ def _(op, kernels, x):
 
 @expands(elu)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return nn.elu(x)
     return looked_up(x, lambda r: np.where(r < 0, np.expm1(r), r), op.type.element)
 
 
 @expands(sqrt)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return lax.sqrt(x)
     to = op.type.element  # the runtime stops at negative values: here they are zero
     steps = np.sqrt(np.maximum(reals(x.type), 0)) / np.float32(to.grid.scale)
@@ -114,7 +114,7 @@ def _(op, kernels, x):
 
 @expands(rsqrt)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return lax.rsqrt(x)
     to = op.type.element
     centred = stored_values(x.type).astype(np.int64) - int(x.type.zero)
@@ -139,12 +139,12 @@ def _rescaled(x: Op, to: Element, clamp=None, change=lambda v: v) -> Op:
 
 @expands(abs_)
 def _(op, kernels, x):
-    return lax.abs(x) if x.type.grid is None else _rescaled(x, op.type.element, change=np.abs)
+    return _rescaled(x, op.type.element, change=np.abs) if on_grids(op, x) else lax.abs(x)
 
 
 @expands(relu_0_to_1)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return lax.clamp(const(np.float32(0)), x, const(np.float32(1)))
     return _rescaled(x, op.type.element, stored_clamp((0.0, 1.0), op.type.element))
 
@@ -158,7 +158,7 @@ def leaky_relu(x: Type, *, alpha: float = 0.0, to: Element | None = None) -> Typ
 @expands(leaky_relu)
 def _(op, kernels, x):
     alpha = op.attributes["alpha"]
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return nn.leaky_relu(x, slope=alpha)
     to = op.type.element
     centred = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
@@ -186,7 +186,7 @@ def _positive(real: float):
 
 @expands(hard_swish)
 def _(op, kernels, x):
-    if x.type.grid is None:
+    if not on_grids(op, x):
         return nn.hard_swish(x)
     return table_of(x, _hard_swish(x.type, op.type.element), op.type.element)
 

@@ -10,7 +10,7 @@ from qir.rounding.fixed import half_away
 from qir.types import Element, Type
 
 from .. import int8, lax, nn
-from .dialect import Activation, builtin, is_quantized, on
+from .dialect import Activation, builtin, on, on_grids
 from .unary import stored_values
 
 INTEGER_BITS = 5
@@ -27,7 +27,7 @@ def softmax(x: Type, *, beta: float = 1.0, to: Element | None = None) -> Type:
 @expands(softmax)
 def _(op, kernels, x):
     beta = op.attributes["beta"]
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         return nn.softmax(_times(x, beta), axis=-1)
     to = op.type.element
     if kernels == "tflite_reference":
@@ -75,7 +75,7 @@ def log_softmax(x: Type, *, to: Element | None = None) -> Type:
 @expands(log_softmax)
 def _(op, kernels, x):
     to = op.type.element
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         last = {"axes": (x.type.rank - 1,), "keepdims": True}
         below = nn.sub(x, nn.reduce_max(x, **last))
         return nn.sub(below, lax.log(nn.sum(lax.exp(below), **last)))
@@ -97,7 +97,7 @@ def l2_normalization(x: Type, *, fused_activation_function: Activation = "NONE",
 
 @expands(l2_normalization)
 def _(op, kernels, x):
-    if is_quantized(x.type):
+    if on_grids(op, x):
         return int8.l2_norm(x, to=op.type.element)
     squares = nn.sum(lax.square(x), axes=(x.type.rank - 1,), keepdims=True)
     return nn.div(x, lax.max(lax.sqrt(squares), const(np.float32(1e-6))))

@@ -12,7 +12,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import Activation, builtin, clamp_of, is_quantized, on
+from .dialect import Activation, builtin, clamp_of, is_quantized, on, on_grids
 from .unary import stored_values
 
 
@@ -58,7 +58,7 @@ def _centred(x: Type) -> np.ndarray:
 
 @expands(squared_difference)
 def _(op, kernels, a, b):
-    if not is_quantized(a.type, b.type):
+    if not on_grids(op, a, b):
         return lax.square(lax.sub(a, b))
     to = op.type.element
     twice = 2 * np.float64(max(a.type.scale, b.type.scale))
@@ -71,7 +71,7 @@ def _(op, kernels, a, b):
 
 @expands(prelu)
 def _(op, kernels, x, alpha):
-    if not is_quantized(x.type, alpha.type):
+    if not on_grids(op, x, alpha):
         zero = const(np.float32(0))
         return lax.select(lax.ge(x, zero), x, nn.mul(x, alpha))
     to = op.type.element
@@ -87,7 +87,7 @@ def _(op, kernels, x, alpha):
 @expands(div)
 def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
-    if not is_quantized(a.type, b.type):
+    if not on_grids(op, a, b):
         require(a.type.is_float or clamp is None, "a fused activation of plain integers")
         return nn.div(a, b, clamp=clamp) if a.type.is_float else lax.div(a, b)
     to = op.type.element

@@ -10,7 +10,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import Activation, Padding, builtin, clamp_of, is_quantized, on
+from .dialect import Activation, Padding, builtin, clamp_of, is_quantized, on, on_grids
 from .unary import stored_values, table_of
 
 
@@ -50,7 +50,7 @@ def _geometry(op) -> dict:
 @expands(average_pool_2d)
 def _(op, kernels, x):
     clamp = clamp_of(op.attributes["fused_activation_function"])
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         return clamped(nn.avg_pool(x, **_geometry(op)), clamp)
     clamp = stored_clamp(clamp, op.type.element)
     return int8.avg_pool(x, to=op.type.element, clamp=clamp, **_geometry(op))

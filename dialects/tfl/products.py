@@ -11,7 +11,7 @@ from qir.types import Element, Type
 from .. import int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
 from .convolutions import affine_rescale, plain, transposed
-from .dialect import Activation, builtin, clamp_of, is_quantized, on
+from .dialect import Activation, builtin, clamp_of, on, on_grids
 
 
 @builtin("FULLY_CONNECTED", "FullyConnectedOptions")
@@ -37,7 +37,7 @@ def _(op, kernels, x, w, b=None):
         x = lax.reshape(x, shape=(-1, w.shape[1]))
     w = transposed(w, (1, 0))
     clamp = clamp_of(a["fused_activation_function"])
-    if not is_quantized(x.type, w.type):
+    if not on_grids(op, x, weight=w):
         return nn.dense(x, w, b, clamp=clamp)
     return int8.dense(x, w, plain(b), to=op.type.element,
                       rescale=_dense_rescale(kernels, x.type, w.type, op.type),
@@ -69,9 +69,8 @@ def batch_matmul(a: Type, b: Type, *, adj_x: bool = False, adj_y: bool = False,
 @expands(batch_matmul)
 def _(op, kernels, a, b):
     sides = {"adjoint_a": op.attributes["adj_x"], "adjoint_b": op.attributes["adj_y"]}
-    if not is_quantized(a.type, b.type):
+    if not on_grids(op, a, b):
         return nn.matmul(a, b, **sides)
-    require(a.type.grid.per_tensor and b.type.grid.per_tensor, "a matrix with several scales")
     scale = np.float32(a.type.scale * b.type.scale)
     if kernels == "xnnpack" and int(b.type.zero) == 0:
         rescale = Rescale("f32_half_even", scale=scale / np.float32(op.type.scale))

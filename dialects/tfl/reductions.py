@@ -15,7 +15,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import real_scale
-from .dialect import axes_of, builtin, is_quantized, on
+from .dialect import axes_of, builtin, on, on_grids
 
 
 @builtin("MEAN", "ReducerOptions", slots="x axis")
@@ -29,7 +29,7 @@ def mean(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = N
 def _(op, kernels, x):
     axes = axes_of(x.type, op.attributes["axis"])
     keep = op.attributes["keep_dims"]
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         return nn.mean(x, axes=axes, keepdims=keep)
     count = prod(x.shape[a] for a in axes)
     require(0 < count < 2**23, f"a mean of {count} values, whose sum is none of 32 bits")
@@ -50,12 +50,17 @@ def sum_(x: Type, *, axis: Ints, keep_dims: bool = False, to: Element | None = N
 @expands(sum_)
 def _(op, kernels, x):
     over = {"axes": axes_of(x.type, op.attributes["axis"]), "keepdims": op.attributes["keep_dims"]}
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         if x.type.is_float:
             return nn.sum(x, **over)
         return lax.reshape(lax.reduce_sum(x, axes=over["axes"]), shape=op.shape)
-    rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
-    return int8.sum_(x, to=op.type.element, rescale=rescale, **over)
+    over["to"] = op.type.element
+    if kernels == "tflite_reference":
+        rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
+        return int8.sum_(x, rescale=rescale, **over)
+    count = prod(x.shape[a] for a in over["axes"])
+    require(count < 2**23, f"a sum of {count} values is none of 32 bits")
+    return _by_thresholds(x, partial(_builtin_sum, x.type, op.type, count), count, over)
 
 
 @builtin("REDUCE_PROD", "ReducerOptions", slots="x axis")
@@ -90,6 +95,14 @@ def _image_mean(x: Type, to: Type, count: int, totals: np.ndarray) -> np.ndarray
     bias = int(to.zero) - int(steps + np.float32(0.5 if steps > 0 else -0.5))
     real = np.float64(np.float32(x.scale / np.float32(np.float32(count) * to.scale)))
     return apply(derive("tflite_reference", real), totals) + bias
+
+
+def _builtin_sum(x: Type, to: Type, count: int, totals: np.ndarray) -> np.ndarray:
+    """Of sums of stored values: a product and a sum in f32, then half away from zero."""
+    scale = np.float32(x.scale / to.scale)
+    bias = np.float32(np.float32(-int(x.zero)) * scale) * np.float32(count)
+    reals = np.float64(totals.astype(np.float32) * scale + bias)
+    return (np.sign(reals) * np.floor(np.abs(reals) + 0.5)).astype(np.int64) + int(to.zero)
 
 
 def _xnnpack_mean(x: Type, to: Type, count: int, totals: np.ndarray) -> np.ndarray:

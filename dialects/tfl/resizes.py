@@ -9,7 +9,7 @@ from qir.ir import Op, const
 from qir.types import DTYPES, Element, Type
 
 from .. import lax
-from .dialect import builtin, is_quantized, on, regridded, stored
+from .dialect import builtin, on, on_grids, regridded, stored
 
 
 def _resized(operator: str, options: str, doc: str):
@@ -58,7 +58,7 @@ def _(op, kernels, x):
     options = op.attributes
     require(not (options["align_corners"] and options["half_pixel_centers"]),
             "corners are aligned, or centers are half pixels, not both")  # fmt: skip
-    if not is_quantized(x.type):
+    if not on_grids(op, x):
         require(x.dtype.name == "f32", f"takes f32 or 8 bits on a grid, found {x.type}")
         return _weighted(x, op, [(_real_places, np.float32(1))] * 2)
     require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")

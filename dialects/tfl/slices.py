@@ -66,6 +66,7 @@ def _places(x: Type, a: dict) -> list:
     def marked(name: str, i: int) -> bool:
         return bool(a[f"{name}_mask"] >> i & 1)
 
+    require(sum(marked("ellipsis", i) for i in range(len(entries))) <= 1, "two ellipses")
     taken = sum(not marked("ellipsis", i) and not marked("new_axis", i)
                 for i in range(len(entries)))  # fmt: skip
     require(taken <= x.rank, f"{taken} axes of {x} are sliced")

@@ -13,7 +13,7 @@ from qir.types import DTYPES, Element, Type
 
 from .. import int8, lax, nn, quant
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import CLAMPS, builtin, on, regridded, stored
+from .dialect import CLAMPS, builtin, on, on_grids, regridded, stored
 
 
 @builtin("QUANTIZE", "QuantizeOptions")
@@ -148,7 +148,7 @@ exp = _activation("EXP", "The exponential.")
 @expands(relu, relu6, relu_n1_to_1)
 def _(op, kernels, x):
     bounds = CLAMPS[op.kind.removeprefix("tfl.").upper()]
-    if x.type.grid is None:
+    if not on_grids(op, x):
         real = {"tfl.relu": nn.relu, "tfl.relu6": nn.relu6}.get(op.kind)
         low, high = (const(np.float32(bound)) for bound in bounds)
         return real(x) if real else lax.clamp(low, x, high)
@@ -162,7 +162,7 @@ def _(op, kernels, x):
 @expands(logistic, tanh, exp)
 def _(op, kernels, x):
     real, f64 = _FUNCTIONS[op.kind]
-    return real(x) if x.type.grid is None else looked_up(x, f64, op.type.element)
+    return looked_up(x, f64, op.type.element) if on_grids(op, x) else real(x)
 
 
 def looked_up(x: Op, f64, to: Element) -> Op:
