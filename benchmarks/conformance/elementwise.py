@@ -155,9 +155,8 @@ CASES = {
     "SUM": partial(reduction, tfl.sum),
 }  # fmt: skip
 
-HALVES = ("likely, by its source: in blocks of 16 along what is not broadcast, the product "
-          "by the multiplier rounds halves up (vqrdmulh), away from zero in what is left "
-          "over; not reproduced yet")
+WRAPS = ("the runtime is wrong: in blocks of 16 values, a product below -32768 wraps when a zero "
+         "point below 0 is added to it in 16 bits, and comes out as the highest value")
 WRONG = "the runtime is wrong: its result does not depend on the input"
-KNOWN = {("MUL", "tflite_builtin"): HALVES, ("SUM", "tflite_reference"): WRONG}
+KNOWN = {("MUL", "tflite_builtin"): WRAPS, ("SUM", "tflite_reference"): WRONG}
 """Pairs of operator and kernel set that do not agree, with the cause."""

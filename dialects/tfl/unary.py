@@ -119,6 +119,7 @@ def _in_blocks(x: Op, size: int, block, rest) -> Op:
 
 def stored_values(x: Type) -> np.ndarray:
     """Every stored value of 8 bits, lowest first, i32."""
+    require(x.dtype.bits == 8, f"computes on 8 bits, found {x}")
     return np.arange(x.dtype.lo, x.dtype.hi + 1, dtype=np.int32)
 
 
