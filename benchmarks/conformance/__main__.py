@@ -46,7 +46,7 @@ def cell(case, operator: str, kernels: str, values: int, interpreter: Interprete
         found = compare(func, kernels, batches, interpreter, xla=seed < COMPILED)
         refused += found.failure is not None
         if refused == HOPELESS and not seen:
-            return f"none: {found.failure.reason.splitlines()[0]}"
+            return f"none: {found.failure.reason.partition('. ')[0]}"
         seen, wrong = seen + found.values, wrong + found.numpy
         if seed < COMPILED:
             compiled, wrong_compiled = compiled + found.values, wrong_compiled + found.xla

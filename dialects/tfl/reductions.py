@@ -117,8 +117,9 @@ def _by_thresholds(x: Op, rounded, count: int, over: dict) -> Op:
 
     rounded: from sums i32 to unclamped results.
     """
-    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
     to = over["to"]
+    require(x.dtype.bits == 8 and to.dtype.bits == 8,
+            f"computes on 8 bits, found {x.type} to {to}")  # fmt: skip
     low, high = (np.full(to.hi - to.lo, count * end, np.int64) for end in (x.type.lo, x.type.hi))
     wanted, most = np.arange(to.lo + 1, to.hi + 1), high.copy()
     while (low <= high).any():  # the smallest sum that comes to each level
