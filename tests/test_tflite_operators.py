@@ -55,6 +55,25 @@ def test_pairs_of_floats_agree(name):
     _close(lambda p: getattr(tfl, name)(p, other), x)
 
 
+def test_cells_of_reals_agree():
+    rng = np.random.default_rng(0)
+
+    def weight(*shape):
+        return const(rng.normal(0, 0.5, shape).astype(np.float32))
+
+    def state(*shape):
+        return const(np.zeros(shape, np.float32))
+
+    present = [0, *range(1, 9), 9, 10, 11, *range(12, 16), 16, 18, 19]
+    weights = [*(weight(4, 3) for _ in range(4)), *(weight(4, 2) for _ in range(4)),
+               *(weight(4) for _ in range(7)), weight(2, 4)]  # fmt: skip
+    array = rng.normal(0, 1, (2, 5, 3)).astype(np.float32)
+    _close(lambda p: tfl.unidirectional_sequence_lstm(p, *weights, state(2, 2), state(2, 4),
+                                                      present=present, cell_clip=1.0), array)
+    _close(lambda p: tfl.svdf(p, weight(4, 3), weight(4, 6), state(2, 24), weight(2), rank=2,
+                              fused_activation_function="RELU"), array[:, 0])
+
+
 @pytest.mark.parametrize("name", ("add", "sub", "mul", "div", "sum", "reduce_prod", "maximum"))
 def test_plain_integers_agree(name):
     x = np.random.default_rng(0).integers(-9, 9, (6, 5)).astype(np.int32)

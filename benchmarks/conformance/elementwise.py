@@ -137,6 +137,8 @@ def reduction(op, rng: np.random.Generator) -> Func:
     some = sorted(rng.choice(rank, int(rng.integers(1, rank + 1)), replace=False).tolist())
     axis = [1, 2] if rank == 4 and rng.integers(2) else some
     to = element(rng) if op is tfl.mean else element(rng, 0.1, 2.0)
+    if op is tfl.reduce_prod:  # of values near 1
+        x = parameter("x", element(rng, 0.01, 0.03)[shape])
     return single(op(x, axis=axis, keep_dims=bool(rng.integers(2)), to=to), x)
 
 
@@ -152,7 +154,7 @@ CASES = {
     "MAX_POOL_2D": partial(pool, tfl.max_pool_2d), "SOFTMAX": softmax, "LOG_SOFTMAX": log_softmax,
     "L2_NORMALIZATION": l2_normalization, "RESHAPE": reshape,
     "PAD, TRANSPOSE, CONCATENATION": moved, "MEAN": partial(reduction, tfl.mean),
-    "SUM": partial(reduction, tfl.sum),
+    "SUM": partial(reduction, tfl.sum), "REDUCE_PROD": partial(reduction, tfl.reduce_prod),
 }  # fmt: skip
 
 WRAPS = ("the runtime is wrong: in blocks of 16 values, a product below -32768 wraps when a zero "

@@ -3,17 +3,18 @@
 from .affine import conv2d, dense, depthwise_conv2d, matmul, transposed_conv2d
 from .arithmetic import add, div, mul, requantize, sub
 from .dialect import int8
+from .lstm import lstm
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
 from .storage import reinterpret
 from .tables import pair_table, table
 from .tflite_norms import l2_norm, log_softmax_f32, log_softmax_gemmlowp
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
-from .thresholds import threshold_sum
+from .thresholds import prod, threshold_sum
 
 __all__ = [
     "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "l2_norm",
-    "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "matmul", "mean", "mul",
-    "pair_table", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
+    "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "lstm", "matmul", "mean", "mul",
+    "pair_table", "prod", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
 ]  # fmt: skip

@@ -59,6 +59,7 @@ from .normalize import l2_normalization, log_softmax, softmax
 from .pairs import div, prelu, squared_difference
 from .pooling import average_pool_2d, max_pool_2d
 from .products import batch_matmul, fully_connected
+from .recurrent import lstm, svdf, unidirectional_sequence_lstm
 from .reductions import mean, reduce_prod
 from .reductions import sum_ as sum
 from .resizes import resize_bilinear, resize_nearest_neighbor
@@ -82,12 +83,12 @@ __all__ = [
     "depthwise_conv_2d", "dequantize", "div", "dynamic_update_slice", "elu", "embedding_lookup",
     "equal", "exp", "expand_dims", "fill", "floor", "fully_connected", "gather", "gather_nd",
     "gelu", "greater", "greater_equal", "hard_swish", "l2_normalization", "leaky_relu", "less",
-    "less_equal", "log", "log_softmax", "logistic", "max_pool_2d", "maximum", "mean", "minimum",
-    "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "prelu", "quantize",
-    "reduce_max", "reduce_min", "reduce_prod", "relu", "relu6", "relu_0_to_1", "relu_n1_to_1",
-    "reshape", "resize_bilinear", "resize_nearest_neighbor", "reverse_v2", "round", "rsqrt",
-    "scatter_nd", "select", "select_v2", "shape", "sin", "slice", "softmax", "space_to_batch_nd",
-    "space_to_depth", "split", "split_v", "sqrt", "square", "squared_difference", "squeeze",
-    "strided_slice", "sub", "sum", "tanh", "tfl", "tile", "topk_v2", "transpose",
-    "transpose_conv", "unpack",
+    "less_equal", "log", "log_softmax", "logistic", "lstm", "max_pool_2d", "maximum", "mean",
+    "minimum", "mirror_pad", "mul", "neg", "not_equal", "pack", "pad", "padv2", "prelu",
+    "quantize", "reduce_max", "reduce_min", "reduce_prod", "relu", "relu6", "relu_0_to_1",
+    "relu_n1_to_1", "reshape", "resize_bilinear", "resize_nearest_neighbor", "reverse_v2",
+    "round", "rsqrt", "scatter_nd", "select", "select_v2", "shape", "sin", "slice", "softmax",
+    "space_to_batch_nd", "space_to_depth", "split", "split_v", "sqrt", "square",
+    "squared_difference", "squeeze", "strided_slice", "sub", "sum", "svdf", "tanh", "tfl", "tile",
+    "topk_v2", "transpose", "transpose_conv", "unidirectional_sequence_lstm", "unpack",
 ]  # fmt: skip

@@ -30,12 +30,16 @@ class Builtin:
 
     operator: its BuiltinOperator. slots: what each input holds, an operand's name or that of an
     attribute stored as a tensor of i32. options: the table of its options, None where it has none.
+    intermediates: attributes, the elements of tensors that the kernel keeps. variables: the inputs
+    that a file has as variables, constants here.
     """
 
     definition: OpDefinition
     operator: str
     slots: tuple[str, ...]
     options: str | None
+    intermediates: tuple[str, ...] = ()
+    variables: tuple[int, ...] = ()
 
 
 BUILTINS: dict[str, Builtin] = table(lambda builtin: builtin.definition.typing)
@@ -43,6 +47,7 @@ BUILTINS: dict[str, Builtin] = table(lambda builtin: builtin.definition.typing)
 
 
 def builtin(operator: str, options: str | None = None, slots: str | None = None,
+            intermediates: tuple[str, ...] = (), variables: tuple[int, ...] = (),
             **traits) -> Callable[[Callable], OpDefinition]:  # fmt: skip
     """Declare an op by its typing function, named as the operator is in lower case.
 
@@ -60,7 +65,8 @@ def builtin(operator: str, options: str | None = None, slots: str | None = None,
         unknown = set(found) - {*names, *definition.attributes}
         if unknown:
             raise TypeError(f"{definition.name}: the slots {sorted(unknown)} are no parameters")
-        BUILTINS[definition.name] = Builtin(definition, operator, found, options)
+        BUILTINS[definition.name] = Builtin(definition, operator, found, options, intermediates,
+                                            variables)  # fmt: skip
         return definition
 
     return declare

@@ -72,8 +72,13 @@ def reduce_prod(x: Type, *, axis: Ints, keep_dims: bool = False,
 
 @expands(reduce_prod)
 def _(op, kernels, x):
-    require(x.type.grid is None, "a product of stored integers is not computed")
     axes = axes_of(x.type, op.attributes["axis"])
+    if on_grids(op, x):
+        count = prod(x.shape[axis] for axis in axes)
+        # a part of the result's scale goes into each step
+        real = np.float64(x.type.scale) / np.power(np.float64(op.type.scale), 1.0 / count)
+        return int8.prod(x, to=op.type.element, rescale=derive("tflite_reference", real), axes=axes,
+                         keepdims=op.attributes["keep_dims"])  # fmt: skip
     return lax.reshape(lax.reduce_prod(x, axes=axes), shape=op.shape)
 
 

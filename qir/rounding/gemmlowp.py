@@ -45,6 +45,12 @@ def rescaled(x, multiplier, shift):
     return divided(times(x << xp.maximum(shift, 0), multiplier), xp.maximum(-shift, 0))
 
 
+def rescaled_wide(x, multiplier: int, shift: int):
+    """`MultiplyByQuantizedMultiplier` of x of 64 bits: the multiplier keeps 16 bits."""
+    upper = (multiplier + 2**15) >> 16 if multiplier < 0x7FFF0000 else 0x7FFF
+    return (x * upper + (1 << (14 - shift))) >> (15 - shift)
+
+
 def leading_zeros(x):
     """The zero bits of positive numbers of 32 bits before their first one."""
     xp = _of(x)

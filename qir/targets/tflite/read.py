@@ -186,6 +186,7 @@ class _Graph:
         try:
             operands, attributes = self.operands(known, operator)
             attributes = _options(known, operator["builtin_options"]) | attributes
+            attributes |= self.intermediates(known, operator)
             if "to" in known.definition.attributes and outputs:
                 attributes["to"] = self.stated(operands, self.type(outputs[0]).element)
             op = known.definition.build(tuple(operands), attributes, location=(place,))
@@ -193,6 +194,11 @@ class _Graph:
             message = error.message if isinstance(error, QirError) else str(error)
             raise QirError(f"{known.operator}: {message}", at=place) from None
         self.enter(op, outputs, known.operator)
+
+    def intermediates(self, known: Builtin, operator: dict) -> dict:
+        """The elements of what a kernel keeps, under the names of the attributes they are."""
+        found = zip(known.intermediates, _listed(operator["intermediates"]), strict=False)
+        return {name: self.type(int(index)).element for name, index in found if index >= 0}
 
     def stated(self, operands: list[Op], element: Element) -> Element | None:
         same = bool(operands) and operands[0].type.element == element

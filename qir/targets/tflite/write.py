@@ -98,6 +98,14 @@ class _Tensors:
             self.of[op] = self.add(op.type, name, tensors.bytes_of(op.type, op.value))
         return self.of[op]
 
+    def variable(self, op: Op) -> int:
+        """The tensor of a state, which the runtime sets to zero before the first call."""
+        name = op.attributes["name"] or "state"
+        if not op.is_const or (op.value != op.type.zero).any():
+            raise QirError(f"the state '{name}' does not start at zero, as a variable does",
+                           at=place_of(op))  # fmt: skip
+        return self.add(op.type, name, None, is_variable=True)
+
     def constant(self, value, name: str) -> int:
         """An attribute as the tensor of i32 that an operator reads it from."""
         array = np.asarray(value, np.int32)
@@ -136,19 +144,29 @@ def _operator(table: _Tensors, op: Op) -> dict:
     return {
         "opcode_index": table.file.code(known.operator, version_of(op)), "inputs": inputs,
         "outputs": np.array([table.of[each] for each in results], np.int32),
-        "builtin_options": _options(known, op),
+        "builtin_options": _options(known, op), "intermediates": _intermediates(table, known, op),
     }  # fmt: skip
+
+
+def _intermediates(table: _Tensors, known: Builtin, op: Op) -> np.ndarray | None:
+    """Tensors that only say on which grid a kernel keeps something."""
+    elements = [op.attributes[name] for name in known.intermediates]
+    if not any(elements):
+        return None
+    return np.array([table.add(element[()], name) if element else -1 for element, name
+                     in zip(elements, known.intermediates, strict=True)], np.int32)  # fmt: skip
 
 
 def _inputs(table: _Tensors, known: Builtin, op: Op) -> list[int]:
     names = (*known.definition.required, *known.definition.optional)
     operands = dict(zip(names, op.operands, strict=False))
     indices: list[int] = []
-    for slot in known.slots:
+    for number, slot in enumerate(known.slots):
         if slot.startswith("*"):
-            indices += [table.value(o) for o in op.operands[len(names) :]]
+            indices += _variadic(table, known, op, op.operands[len(names) :])
         elif slot in operands:
-            indices.append(table.value(operands[slot]))
+            value = table.variable if number in known.variables else table.value
+            indices.append(value(operands[slot]))
         elif op.attributes.get(slot) is not None:
             indices.append(table.constant(op.attributes[slot], slot))
         else:
@@ -156,6 +174,16 @@ def _inputs(table: _Tensors, known: Builtin, op: Op) -> list[int]:
     while indices and indices[-1] == -1:
         indices.pop()
     return indices
+
+
+def _variadic(table: _Tensors, known: Builtin, op: Op, operands) -> list[int]:
+    """The operands in a row, or each at the input that `present` says, -1 at the others."""
+    places = op.attributes.get("present", range(len(operands)))
+    found = [-1] * (max(places, default=-1) + 1)
+    for number, operand in zip(places, operands, strict=True):
+        value = table.variable if number in known.variables else table.value
+        found[number] = value(operand)
+    return found
 
 
 def _options(known: Builtin, op: Op) -> tuple[str, dict] | None:

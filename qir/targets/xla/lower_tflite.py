@@ -1,14 +1,18 @@
-"""Rows as TensorFlow Lite's kernels compute them: softmax, its logarithm, norms."""
+"""What TensorFlow Lite's kernels compute in ways of their own: softmax, norms, cells."""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from ...rounding import gemmlowp
+from qir.dialects.int8.lstm import held_by
+from qir.dialects.int8.thresholds import multiplied, over_last
+
+from ...rounding import gemmlowp, lstm
 from .kernels.softmax_tflite import in_order, softmax_f32, softmax_gemmlowp
 from .table import lowers
 
-WIDE = ("int8.l2_norm", "int8.log_softmax_f32", "int8.log_softmax_gemmlowp")
+WIDE = ("int8.l2_norm", "int8.lstm", "int8.prod", "int8.log_softmax_f32",
+        "int8.log_softmax_gemmlowp")  # fmt: skip
 """Ops that hold 64-bit numbers on the way: one to a row is slow, and there are few."""
 
 
@@ -54,3 +58,24 @@ def _(op, x, exps, reals):
 def _below_largest(x):
     x = x.astype(jnp.int32)
     return jnp.max(x, -1, keepdims=True) - x
+
+
+@lowers("int8.prod")
+def _(op, x):
+    x = x.astype(jnp.int64) - op.operands[0].type.zero.astype(np.int64)
+    factors = jnp.moveaxis(over_last(op, x), -1, 0)
+    step = lambda total, factor: (multiplied(op, total, factor), None)  # noqa: E731
+    total, _ = lax.scan(step, factors[0], factors[1:])
+    return jnp.clip(multiplied(op, total, 1) + int(op.type.zero), op.type.lo, op.type.hi)
+
+
+@lowers("int8.lstm")
+def _(op, gates, recurrent, bias, state, cell, *rest):
+    held = held_by(op, jnp.asarray, recurrent, bias, *rest)
+
+    def step(carried, each):
+        state, cell = lstm.step(held, each, *carried)
+        return (state, cell), state
+
+    start = (jnp.asarray(state).astype(jnp.int64), jnp.asarray(cell).astype(jnp.int64))
+    return lax.scan(step, start, jnp.asarray(gates).astype(jnp.int64))[1]
