@@ -33,18 +33,25 @@ def _parts(present: Ints, xs) -> dict:
     require(len(present) == len(xs) and set(present) <= set(range(len(INPUTS))),
             f"{len(xs)} operands, said to be {list(present)}")  # fmt: skip
     found = {INPUTS[number]: x for number, x in zip(present, xs, strict=True)}
-    needed = {"x", "state", "cell", *(f"{kind}_to_{gate}" for kind in ("input", "recurrent")
-                                      for gate in GATES[1:])}  # fmt: skip
+    gates = GATES if "input_to_input" in found else GATES[1:]
+    needed = {"x", "state", "cell", *(name for gate in gates for name in (
+        f"input_to_{gate}", f"recurrent_to_{gate}", f"{gate}_bias"))}  # fmt: skip
     require(needed <= found.keys(), f"there is no {', '.join(sorted(needed - found.keys()))}")
     return found
 
 
-def _states(x: Type, parts: dict, to: Element | None) -> Type:
-    width, inputs = parts["input_to_output"].shape
-    outputs = parts["recurrent_to_output"].shape[1]
-    require(x.shape[-1] == inputs and parts["cell"].shape[-1] == width
-            and parts["state"].shape[-1] == outputs,
-            f"a cell of {width} with {outputs} outputs does not fit {x}")  # fmt: skip
+def _states(x: Type, parts: dict, batch: int, to: Element | None) -> Type:
+    require(parts["cell"].rank == parts["state"].rank == 2,
+            f"the state is {parts['state']}, the cell {parts['cell']}")  # fmt: skip
+    (_, width), (_, outputs), inputs = parts["cell"].shape, parts["state"].shape, x.shape[-1]
+    shapes = {"x": x.shape, "projection": (outputs, width), "projection_bias": (outputs,),
+              "state": (batch, outputs), "cell": (batch, width)}  # fmt: skip
+    for gate in GATES:
+        shapes |= {f"input_to_{gate}": (width, inputs), f"recurrent_to_{gate}": (width, outputs)}
+    for name, type in parts.items():
+        wanted = shapes.get(name, (width,))  # peepholes, biases, norms
+        require(type.shape == wanted, f"{name} must be {list(wanted)}, found {type}")
+    require("projection" in parts or outputs == width, f"{width} cells make no {outputs} outputs")
     return on(x, (*x.shape[:-1], outputs), to)
 
 
@@ -66,7 +73,7 @@ def unidirectional_sequence_lstm(
     """
     parts = _parts(present, xs)
     require(parts["x"].rank == 3, f"takes sequences of rank 3, found {parts['x']}")
-    return _states(parts["x"], parts, to)
+    return _states(parts["x"], parts, parts["x"].shape[1 if time_major else 0], to)
 
 
 @builtin("LSTM", "LSTMOptions", variables=(18, 19),
@@ -81,7 +88,7 @@ def lstm(
     """The state of an LSTM after one step on x[B,I]; the rest as for the sequence."""
     parts = _parts(present, xs)
     require(parts["x"].rank == 2, f"takes x[B,I], found {parts['x']}")
-    return _states(parts["x"], parts, to)
+    return _states(parts["x"], parts, parts["x"].shape[0], to)
 
 
 @expands(unidirectional_sequence_lstm, lstm)

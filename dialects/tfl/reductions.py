@@ -15,7 +15,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import real_scale
-from .dialect import axes_of, builtin, on, on_grids
+from .dialect import axes_of, builtin, on, on_grids, regridded
 
 
 @builtin("MEAN", "ReducerOptions", slots="x axis")
@@ -75,6 +75,9 @@ def _(op, kernels, x):
     axes = axes_of(x.type, op.attributes["axis"])
     if on_grids(op, x):
         count = prod(x.shape[axis] for axis in axes)
+        require(count, f"a product of nothing, over {list(axes)} of {x.type}")
+        if count == 1 and kernels != "tflite_reference":  # the builtin kernel copies as it is
+            return regridded(lax.reshape(x, shape=op.shape), op)
         # a part of the result's scale goes into each step
         real = np.float64(x.type.scale) / np.power(np.float64(op.type.scale), 1.0 / count)
         return int8.prod(x, to=op.type.element, rescale=derive("tflite_reference", real), axes=axes,

@@ -17,6 +17,8 @@ from .unpack import damaged, unpack
 
 VERSION = 3
 """The version of the schema."""
+LARGEST = 2**24
+"""Elements of a variable, which a file says without holding them."""
 MOST = 1024
 """Elements of a value that is computed while a file is read."""
 
@@ -159,6 +161,9 @@ class _Graph:
         type, tensor = self.type(index), self.tensors[index]
         data = self.buffer(tensor)
         if data is None and tensor["is_variable"]:  # as it is before the first call
+            if type.size > LARGEST:
+                raise self.refused(index, f"a variable of {type.size} elements, of {LARGEST} at "
+                                   "most")  # fmt: skip
             zero = np.broadcast_to(type.zero.astype(type.dtype.numpy), type.shape)
             return const(zero, type, self.name(index), (self.name(index),))
         if data is None and type.size:
