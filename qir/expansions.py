@@ -54,14 +54,19 @@ def expanded(op: Op, kernels: str, *operands: Op) -> Op | tuple[Op, ...]:
     return new
 
 
+def values_of(new: Op | tuple[Op, ...]) -> tuple[Op, ...]:
+    """What an op or its expansion gives: a value, its items, or an op for each of them."""
+    if isinstance(new, tuple):
+        return new
+    several = isinstance(new.type, TupleType)
+    return tuple(item(new, i) for i in range(len(new.type.items))) if several else (new,)
+
+
 def meaning(op: Op, kernels: str, arrays):
     """The result of an op on arrays under a kernel set; a tuple where it has several."""
     fresh = [o if o.is_const else parameter(f"x{i}", o.type) for i, o in enumerate(op.operands)]
     new = expanded(op, kernels, *fresh)
-    several = isinstance(op.type, TupleType)
-    results = new if isinstance(new, tuple) else (new,)
-    if several and not isinstance(new, tuple):
-        results = tuple(item(new, i) for i in range(len(new.type.items)))
+    several, results = isinstance(op.type, TupleType), values_of(new)
     given = [(p, a) for p, a in zip(fresh, arrays, strict=True) if not p.is_const]
     func = Func("main", tuple(p for p, _ in given), results)
     found = evaluate(func, [a for _, a in given])
