@@ -156,3 +156,42 @@ def test_a_shape_computed_from_an_input_is_refused():
         "model.tflite: reshape_1: error: RESHAPE: reads 'pack', which is computed from an input; "
         "qir takes constants there"
     )
+
+
+STATEFUL = """func @main(%x: i8<0.1:3>[1,3]) -> (y: i8<0.1:-128>[1,2]) {
+  %w = const(value=random) : i8<0.01:0>[4,3]
+  %t = const(value=random) : i16<0.001:0>[4,5]
+  %s = const(value=VALUE) : i16<0.001:0>[1,20]
+  %y = tfl.svdf(%x, %w, %t, %s, rank=2, to=i8<0.1:-128>)
+  return %y
+}
+"""
+
+
+def stateful(value: str = "0"):
+    registry.load_dialects()
+    return read_module(STATEFUL.replace("VALUE", value), "net.qir")
+
+
+def test_a_state_is_a_variable_and_read_as_what_it_starts_with():
+    data = written(stateful())
+    variables = [t for t in unpack(data)["subgraphs"][0]["tensors"] if t["is_variable"]]
+    assert [(list(t["shape"]), t["buffer"]) for t in variables] == [([1, 20], 0)]
+    main = read_bytes(data).main
+    state = main.results[0].operands[3]
+    assert state.is_const
+    assert not state.value.any()
+    assert written(read_bytes(data)) == written(read_bytes(written(read_bytes(data))))
+
+
+def test_a_state_that_does_not_start_at_zero_is_refused():
+    with pytest.raises(QirError, match="the state 's' does not start at zero, as a variable does"):
+        written(stateful("1"))
+
+
+def test_a_variable_that_no_machine_holds_is_refused():
+    model = unpack(written(stateful()))
+    (variable,) = (t for t in model["subgraphs"][0]["tensors"] if t["is_variable"])
+    variable["shape"] = np.array([0, 2**30, 2**30], np.int32)
+    with pytest.raises(QirError, match="a variable .*, of 16777216 elements at most"):
+        read_bytes(pack(model))

@@ -1,6 +1,7 @@
 """Reading `.tflite` files: every operator becomes the op of the tfl dialect of its name."""
 
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -161,9 +162,8 @@ class _Graph:
         type, tensor = self.type(index), self.tensors[index]
         data = self.buffer(tensor)
         if data is None and tensor["is_variable"]:  # as it is before the first call
-            if type.size > LARGEST:
-                raise self.refused(index, f"a variable of {type.size} elements, of {LARGEST} at "
-                                   "most")  # fmt: skip
+            if prod(n or 1 for n in type.shape) > LARGEST:  # numpy has none of [0, 2**60] either
+                raise self.refused(index, f"a variable {type}, of {LARGEST} elements at most")
             zero = np.broadcast_to(type.zero.astype(type.dtype.numpy), type.shape)
             return const(zero, type, self.name(index), (self.name(index),))
         if data is None and type.size:
