@@ -102,6 +102,27 @@ def test_an_encoder_block_is_exported_bit_for_bit(tmp_path):
                 np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
 
 
+def test_islands_of_floats_are_exported_too(tmp_path):
+    first, last = FILTERS[3][:16].T.copy(), FILTERS[3][:10, :4].copy()
+
+    def network(x):
+        h = jax.nn.relu(x @ first.T)
+        return jnp.where(h > h[:, ::-1], h, jnp.sqrt(h)) @ last
+
+    samples = [RNG.normal(0, 1, (1, 16)).astype(np.float32) for _ in range(8)]
+    path = tmp_path / "mixed.tflite"
+    qir.quantize(network, samples[0], samples, target="tflite").export_tflite(path)
+    kinds = [op.kind for op in qir.api.read_model(path).main.ops]
+    assert {"tfl.greater", "tfl.select_v2", "tfl.reverse_v2"} <= set(kinds)
+    assert kinds.count("tfl.quantize") == 2
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            loaded = qir.load(path, kernels=kernels)
+            theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
+            for (found,), x in zip(theirs, samples, strict=True):
+                np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
+
+
 def test_what_has_no_operator_is_said(tmp_path):
     samples = [RNG.normal(0, 1, (1, 8)).astype(np.float32) for _ in range(4)]
     model = qir.quantize(lambda x: jnp.cumsum(x, 1), samples[0], samples)

@@ -11,7 +11,9 @@ from qir.evaluate import evaluate
 from qir.expansions import KERNELS
 from qir.ir import Func, Module, const, parameter
 from qir.pipeline import compose, run_steps
+from qir.targets.tflite.read import read_bytes
 from qir.targets.tflite.write import written
+from qir.text import print_module
 from qir.types import tensor
 
 
@@ -100,3 +102,18 @@ def _close(build, array):
         ((theirs,),) = found
         for ours in (evaluate(expanded, [array]), qir.compile(expanded)(array)):
             np.testing.assert_allclose(ours[0], theirs, rtol=2e-5, atol=2e-6, err_msg=kernels)
+
+
+@pytest.mark.parametrize("operator", sorted(CASES))
+def test_a_file_that_is_read_and_written_again_is_the_same(operator):
+    for seed in range(5):
+        func = CASES[operator](np.random.default_rng(seed))
+        first = read_bytes(written(Module((func,))))
+        kinds = [op.kind for op in func.ops if op.kind.startswith("tfl.")]
+        assert [op.kind for op in first.main.ops if op.kind.startswith("tfl.")] == kinds
+        again = read_bytes(written(first))
+        assert print_module(again) == print_module(first)
+        assert written(again) == written(first)
+        types = [(p.type, r.type) for p, r in zip(func.parameters, func.results, strict=False)]
+        found = zip(first.main.parameters, first.main.results, strict=False)
+        assert [(p.type, r.type) for p, r in found] == types
