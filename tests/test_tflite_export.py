@@ -76,6 +76,16 @@ def test_a_float_network_is_exported_too(tmp_path):
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def same_as_the_interpreter(path, samples) -> None:
+    """Fail where a file, read again, is not what the interpreter makes of it."""
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            loaded = qir.load(path, kernels=kernels)
+            theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
+            for (found,), x in zip(theirs, samples, strict=True):
+                np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
+
+
 def block(x):
     """A block of an encoder: attention, a norm, GELU; and functions of other kinds."""
     w = [np.random.default_rng(i).normal(0, 0.2, (16, 16)).astype(np.float32) for i in range(5)]
@@ -94,12 +104,7 @@ def test_an_encoder_block_is_exported_bit_for_bit(tmp_path):
     qir.quantize(block, samples[0], samples, target="tflite").export_tflite(path)
     kinds = {op.kind for op in qir.api.read_model(path).main.ops}
     assert {"tfl.batch_matmul", "tfl.gelu", "tfl.rsqrt", "tfl.gather"} <= kinds
-    with Interpreter() as interpreter:
-        for kernels in KERNELS:
-            loaded = qir.load(path, kernels=kernels)
-            theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
-            for (found,), x in zip(theirs, samples, strict=True):
-                np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
+    same_as_the_interpreter(path, samples)
 
 
 def test_islands_of_floats_are_exported_too(tmp_path):
@@ -115,12 +120,7 @@ def test_islands_of_floats_are_exported_too(tmp_path):
     kinds = [op.kind for op in qir.api.read_model(path).main.ops]
     assert {"tfl.greater", "tfl.select_v2", "tfl.reverse_v2"} <= set(kinds)
     assert kinds.count("tfl.quantize") == 2
-    with Interpreter() as interpreter:
-        for kernels in KERNELS:
-            loaded = qir.load(path, kernels=kernels)
-            theirs = interpreter.run(path.read_bytes(), kernels, [[x] for x in samples])
-            for (found,), x in zip(theirs, samples, strict=True):
-                np.testing.assert_array_equal(next(iter(loaded(x).values())), found)
+    same_as_the_interpreter(path, samples)
 
 
 def test_what_has_no_operator_is_said(tmp_path):

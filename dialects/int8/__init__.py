@@ -3,14 +3,14 @@
 from .affine import conv2d, dense, depthwise_conv2d, matmul, transposed_conv2d
 from .arithmetic import add, div, mul, requantize, sub
 from .dialect import int8
-from .lstm import lstm
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
 from .storage import reinterpret
 from .tables import pair_table, table
+from .tflite_cells import lstm
 from .tflite_norms import l2_norm, log_softmax_f32, log_softmax_gemmlowp
+from .tflite_reductions import prod, threshold_sum
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
-from .thresholds import prod, threshold_sum
 
 __all__ = [
     "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "l2_norm",

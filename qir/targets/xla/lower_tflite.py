@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from qir.dialects.int8.lstm import held_by
-from qir.dialects.int8.thresholds import multiplied, over_last
+from qir.dialects.int8.tflite_cells import held_by
+from qir.dialects.int8.tflite_reductions import multiplied, over_last
 
 from ...rounding import gemmlowp, lstm
 from .kernels.softmax_tflite import in_order, softmax_f32, softmax_gemmlowp
