@@ -1,10 +1,10 @@
-"""Side by side with TensorFlow's converter, on the SavedModels of MLPerf Tiny.
+"""Side by side with TensorFlow's converter: SavedModels of MLPerf Tiny and of Keras.
 
-    python -m benchmarks.tensorflow_peer --tensorflow PYTHON [--rounds 3]
+    python -m benchmarks.tensorflow_peer [--rounds 3] [--only NAME]
 
-PYTHON is an interpreter that can import tensorflow. Both quantize each model to int8 between float
-inputs and results, on the same calibration data; TensorFlow from the SavedModel, qir from the float
-`.tflite` that TensorFlow makes of it. LiteRT runs both files with XNNPACK.
+Both quantize each SavedModel to int8 between float inputs and results and write a `.tflite`, on the
+same calibration data. LiteRT runs both files with XNNPACK. Seconds are from the folder to the file,
+the frameworks loaded already.
 """
 
 import json
@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 import time
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,18 +50,41 @@ def vectors() -> tuple:
     return draw[:200], draw[200:], None
 
 
+def tiny(name: str, folder: Path) -> Path:
+    """A SavedModel of MLPerf Tiny."""
+    return SHARED / "models" / "mlperf_tiny" / name
+
+
+def keras_model(name: str, folder: Path) -> Path:
+    """A network of keras.applications with random weights, saved into a folder."""
+    import keras
+
+    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    model.export(str(folder / "saved"), verbose=False)
+    return folder / "saved"
+
+
+def pictures() -> tuple:
+    """Random images: 10 for calibration, 8 inputs; no labels."""
+    draw = np.random.default_rng(0).normal(0, 1, (18, 224, 224, 3)).astype(np.float32)
+    return draw[:10], draw[10:], None
+
+
 SUBJECTS = {
-    "image_classification_resnet8": images, "keyword_spotting_dscnn": speech,
-    "anomaly_detection_autoencoder": vectors,
+    "ResNet-8": (partial(tiny, "image_classification_resnet8"), images),
+    "keyword spotting": (partial(tiny, "keyword_spotting_dscnn"), speech),
+    "autoencoder": (partial(tiny, "anomaly_detection_autoencoder"), vectors),
+    "MobileNetV2": (partial(keras_model, "MobileNetV2"), pictures),
+    "ResNet50": (partial(keras_model, "ResNet50"), pictures),
 }  # fmt: skip
+"""By name: what gives the SavedModel from a folder to write in, and what gives the data."""
 
 
-def converted(python: str, name: str, calibration, folder: Path, rounds: int) -> dict:
+def converted(model: Path, calibration, folder: Path, rounds: int) -> dict:
     """TensorFlow's files in a folder, and the median seconds of each conversion."""
     np.save(folder / "calibration.npy", calibration)
-    model = SHARED / "models" / "mlperf_tiny" / name
-    command = [python, str(CONVERT), str(model), str(folder / "calibration.npy"), str(folder),
-               str(rounds)]  # fmt: skip
+    command = [sys.executable, str(CONVERT), str(model), str(folder / "calibration.npy"),
+               str(folder), str(rounds)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False,
                           env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})  # fmt: skip
     if done.returncode:
@@ -68,12 +93,12 @@ def converted(python: str, name: str, calibration, folder: Path, rounds: int) ->
     return {kind: statistics.median(times) for kind, times in seconds.items()}
 
 
-def quantized(folder: Path, calibration, rounds: int) -> float:
-    """qir's file of the float model in a folder, and the median seconds it took."""
+def quantized(model: Path, calibration, folder: Path, rounds: int) -> float:
+    """qir's file of a SavedModel in a folder, and the median seconds it took."""
+    import_module("qir.frontends.tensorflow")  # loads TensorFlow, as the peer has it loaded
     seconds = []
     for _ in range(rounds):
         began = time.perf_counter()
-        model = qir.load(folder / "float.tflite").module
         qir.quantize(model, calibration=[x[None] for x in calibration],
                      target="tflite").export_tflite(folder / "qir.tflite")  # fmt: skip
         seconds.append(time.perf_counter() - began)
@@ -95,17 +120,20 @@ def outputs(path: Path, inputs, interpreter: Interpreter) -> np.ndarray:
 
 
 @click.command(help=__doc__)
-@click.option("--tensorflow", default=sys.executable, help="A Python that has TensorFlow.")
 @click.option("--rounds", default=3, show_default=True, help="Conversions to time.")
-def main(tensorflow, rounds) -> None:
+@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Just these.")
+def main(rounds, only) -> None:
     table = [("model", "by", "seconds", "file kB", "accuracy", "signal to noise dB",
               "float operators")]  # fmt: skip
-    for name, load in SUBJECTS.items():
+    for name, (save, load) in SUBJECTS.items():
+        if only and name not in only:
+            continue
         calibration, inputs, labels = load()
         with TemporaryDirectory() as temporary, Interpreter() as interpreter:
             folder = Path(temporary)
-            theirs = converted(tensorflow, name, calibration, folder, rounds)
-            ours = quantized(folder, calibration, rounds)
+            model = save(folder)
+            theirs = converted(model, calibration, folder, rounds)
+            ours = quantized(model, calibration, folder, rounds)
             reals = outputs(folder / "float.tflite", inputs, interpreter)
             for by, file, seconds in (("TensorFlow, float", "float", theirs["float"]),
                                       ("TensorFlow, int8", "int8", theirs["int8"]),
@@ -119,9 +147,10 @@ def main(tensorflow, rounds) -> None:
                        islands(path) if file != "float" else "")  # fmt: skip
                 click.echo(" | ".join(map(str, row)))
                 table.append(row)
+    if only:
+        return
     note = ("Accuracy on 1,000 CIFAR-10 pictures and 400 speech stimuli; signal to noise against "
-            f"the float file. TensorFlow's seconds are from the SavedModel, qir's from the float "
-            f"file; medians of {rounds}.")  # fmt: skip
+            f"the float file. Seconds from the SavedModel to the file, medians of {rounds}.")
     path = measure.write_results("tensorflow_peer", "Side by side with TensorFlow's converter",
                                  [note, measure.markdown(table)])  # fmt: skip
     click.echo(f"written to {path}")

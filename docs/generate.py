@@ -5,7 +5,7 @@
 
 import inspect
 from collections.abc import Iterator
-from importlib import resources
+from importlib import import_module, resources
 from pathlib import Path
 
 from qir import registry
@@ -27,12 +27,27 @@ def write(folder: Path) -> None:
     registry.load_dialects()
     pages = {"passes": passes, "pipelines": pipelines, "ops": ops, "rules": rules, "forms": forms,
              "targets": targets, "rounding": rounding, "grammar": grammar,
-             "conformance": conformance}  # fmt: skip
+             "conformance": conformance, "frontends": frontends}  # fmt: skip
     for name, page in pages.items():
         text = "\n\n".join(page())
         file = folder / f"{name}.md"
         if not file.is_file() or file.read_text() != f"{text}\n":  # Sphinx builds what is newer
             write_atomically(file, f"{text}\n")
+
+
+def frontends() -> Iterator[str]:
+    """The operations of each framework that are imported."""
+    yield "# Imported operations"
+    yield ("What the frontends make ops of. Calls are inlined, what no input reaches is "
+           "evaluated, and whatever is not here is listed in one report with its places.")
+    for name, title in (("jax", "JAX primitives"), ("tensorflow", "TensorFlow operations")):
+        try:
+            module = import_module(f"qir.frontends.{name}.table")
+            import_module(f"qir.frontends.{name}")
+        except ImportError:  # a framework that is not installed where the pages are made
+            continue
+        yield f"## {title}"
+        yield ", ".join(f"`{each}`" for each in sorted(module.IMPORTS, key=str.lower))
 
 
 def conformance() -> Iterator[str]:

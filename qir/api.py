@@ -1,5 +1,6 @@
 """The Python API: trace, quantize, load, save, compile."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -19,14 +20,40 @@ from .text import load_module, save_module
 from .timing import span
 
 
-def trace(f, *example_args) -> Module:
+def trace(f, *example_args, **options) -> Module:
     """A model as a graph, from the framework that it is written in.
 
-    f: a JAX function, a Flax module (nnx, or linen bound to variables), or whatever an installed
-    frontend takes. example_args: arrays or shapes with dtypes, pytrees of them; their leading
-    extent is the batch. QirError lists every primitive that has no import, with its place.
+    f: a JAX function, a Flax module (nnx, or linen bound to variables); a Keras model, tf.function
+    or concrete function, a SavedModel or the path of one, a frozen GraphDef or its path.
+    example_args: arrays or shapes with dtypes, pytrees of them; their leading extent is the batch.
+    TensorFlow's models state shapes of their own. options: of the frontend; for TensorFlow `batch`
+    for an open first extent, 1 if not said, and `signature` of a SavedModel. QirError lists every
+    primitive that has no import, with its place.
     """
-    return import_module("qir.frontends.jax").trace(f, *example_args)
+    framework = framework_of(f)
+    if framework not in EXTRAS:
+        raise QirError(f"the model is of Keras on {framework}",
+                       help="set KERAS_BACKEND to jax or tensorflow before keras is imported")
+    try:
+        frontend = import_module(f"qir.frontends.{framework}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != framework:
+            raise
+        raise QirError(f"this model takes {framework}, which is not installed",
+                       help=f"pip install 'qir[{EXTRAS[framework]}]'") from None  # fmt: skip
+    return frontend.trace(f, *example_args, **options)
+
+
+EXTRAS = {"jax": "jax", "tensorflow": "tf"}
+"""By framework: the extra that installs it."""
+
+
+def framework_of(model) -> str:
+    """The framework that a model is written in, by where its class comes from."""
+    places = {base.__module__.partition(".")[0] for base in type(model).__mro__}
+    if "keras" in places:
+        return sys.modules["keras"].backend.backend()
+    return "tensorflow" if isinstance(model, (str, Path)) or "tensorflow" in places else "jax"
 
 
 def run_pipeline(module: Module | Func, pipeline: str, samples=None,
@@ -204,10 +231,13 @@ def _traced(model, example_args, calibration):
         return (model if isinstance(model, Module) else Module((model,))), calibration
     if isinstance(model, Quantized):
         raise QirError("this model is quantized already")
-    if not callable(model):
+    tensorflow = framework_of(model) == "tensorflow"
+    if not callable(model) and not tensorflow:
         raise QirError(f"expected a function or a graph, found {type(model).__name__}")
-    if example_args is None:
+    if example_args is None and not tensorflow:
         example_args, calibration = _example_from(calibration)
+    if example_args is None:
+        return trace(model), calibration
     args = example_args if isinstance(example_args, (tuple, list)) else (example_args,)
     return trace(model, *args), calibration
 

@@ -265,9 +265,9 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
      "load, model, strange\n"),
     (["model.py:W"], "error: model.py:W is no function, it is of the type ndarray\n"),
     (["model"], "error: 'model' is no model\n  help: MODEL is a saved graph (model.qir), a "
-     "TensorFlow Lite model (model.tflite) or a function: package.module:function or "
-     "path.py:function. A function without arguments is called for the model, or the model and "
-     "an example.\n"),
+     "TensorFlow Lite model (model.tflite), a SavedModel (folder, or folder:signature), a frozen "
+     "graph (model.pb) or a function: package.module:function or path.py:function. A function "
+     "without arguments is called for the model, or the model and an example.\n"),
     (["no_such_module:f"], "error: importing no_such_module raised ModuleNotFoundError: No module "
      "named 'no_such_module'\n"),
     (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"

@@ -424,3 +424,57 @@ def test_a_long_chain_is_traced_in_linear_depth():
         return x
 
     assert len(close(f, rand(2)).ops) == 4001
+
+
+def test_a_scan_is_written_out():
+    weight = rand(4, 4)
+
+    def step(h, v):
+        h = jnp.tanh(h @ weight + v["x"])
+        return h, (h * 2, v["n"] + 1)
+
+    def forward(x, n):
+        return lax.scan(step, jnp.zeros((2, 4)), {"x": x, "n": n})
+
+    def backward(x, n):
+        return lax.scan(step, jnp.ones((2, 4)), {"x": x, "n": n}, reverse=True)
+
+    for f in (forward, backward):
+        close(f, rand(5, 2, 4), ints(5))
+
+
+def test_loops_of_known_length_are_written_out():
+    close(lambda x: lax.fori_loop(0, 5, lambda i, v: v * 0.5 + i, x), rand(3))
+    close(lambda x: lax.while_loop(lambda v: v[0] < 3, lambda v: (v[0] + 1, v[1] * 2), (0, x))[1],
+          rand(3))  # fmt: skip
+
+
+def test_branches_are_computed_and_chosen_from():
+    f = lambda x: lax.cond(x[0] > 0, jnp.sin, lambda y: y - 1, x)  # noqa: E731
+    close(f, rand(3, low=1.0))
+    close(f, rand(3, high=-1.0))
+    g = lambda i, x: lax.switch(i, [jnp.sin, jnp.cos, jnp.exp], x)  # noqa: E731
+    for i in range(3):
+        close(g, np.int32(i), rand(3))
+
+
+@pytest.mark.parametrize("cell", [nnx.OptimizedLSTMCell, nnx.GRUCell, nnx.SimpleCell])
+def test_recurrent_cells_of_flax(cell):
+    model = nnx.RNN(cell(4, 8, rngs=nnx.Rngs(0)))
+    x = rand(2, 6, 4)
+    (found,) = evaluate(trace(model, x).main, [x])
+    np.testing.assert_allclose(found, model(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("f", "message"), [
+    (lambda x: lax.while_loop(lambda v: v[0] < 9, lambda v: v * 2, x),
+     "how often a loop runs depends on an input"),
+    (lambda x: lax.while_loop(lambda v: v[0] < 9999, lambda v: (v[0] + 1, v[1] * 2), (0, x))[1],
+     "a loop of more than 1024 steps"),
+    (lambda x: lax.scan(lambda c, _: (c + x, None), x, length=2000)[0],
+     "a loop of 2000 steps, of 1024 at most"),
+])  # fmt: skip
+def test_loops_that_cannot_be_written_out_are_refused(f, message):
+    with pytest.raises(QirError, match=message) as caught:
+        trace(f, rand(3, low=1.0))
+    assert caught.value.help is None

@@ -45,6 +45,7 @@ DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py")
 HOME = {
     "jax": ("qir/frontends/jax", "qir/targets/xla"),
     "jaxlib": ("qir/targets/xla",),
+    "tensorflow": ("qir/frontends/tensorflow",),
     "igraph": DRAWING,
     "matplotlib": DRAWING,
 }
@@ -105,7 +106,10 @@ def offences(path: Path) -> list[str]:
             mirror = inside(name, "qir.dialects.tfl") and part == "dialects"
             wrong = part not in FOR_DIALECTS and not mirror
         elif inside(name, "qir.passes", "qir.frontends", "qir.targets"):
-            wrong = inside(other, "qir.passes", "qir.targets", "qir.frontends", "qir.cli")
+            common = ("qir.frontends.values", "qir.frontends.loops")
+            shared = inside(name, "qir.frontends") and inside(other, *common)
+            wrong = not shared and inside(other, "qir.passes", "qir.targets", "qir.frontends",
+                                          "qir.cli")  # fmt: skip
         elif name in ("qir", "qir.__main__") or other == "qir.__version__":
             wrong = False
         else:

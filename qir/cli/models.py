@@ -22,9 +22,10 @@ _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_p
 """How the files start that a user's model is not in."""
 _TYPE = re.compile(r"([a-z]+\d*)\[([\d,\s]*)\]$")
 
-MODEL_HELP = """MODEL is a saved graph (model.qir), a TensorFlow Lite model (model.tflite) or a
-function: package.module:function or path.py:function. A function without arguments is called for
-the model, or the model and an example."""
+MODEL_HELP = """MODEL is a saved graph (model.qir), a TensorFlow Lite model (model.tflite), a
+SavedModel (folder, or folder:signature), a frozen graph (model.pb) or a function:
+package.module:function or path.py:function. A function without arguments is called for the
+model, or the model and an example."""
 
 
 def pipeline_options(command):
@@ -143,11 +144,23 @@ def traced_model(model: str, calibration: str | None, inputs: tuple[str, ...]):
 
     if model.endswith((".qir", ".tflite")):
         return api.read_float_model(model)
+    saved = _saved_model(model)
+    if saved is not None:
+        path, signature = saved
+        return api.trace(path, *(_example_of(text) for text in inputs), signature=signature)
     function, own = model_and_example(model)
     arguments = own if own and not inputs else example(model, calibration, inputs)
     shapes = ", ".join(f"{a.dtype}{list(a.shape)}" for a in arguments)
     with blamed_on_model(f"tracing {model} with {shapes}"):
         return api.trace(function, *arguments)
+
+
+def _saved_model(model: str) -> tuple[Path, str | None] | None:
+    """The path of a SavedModel and its signature, or of a frozen graph; None if it is neither."""
+    for place, signature in ((model, None), (model.rpartition(":")[0], model.rpartition(":")[2])):
+        if place and (Path(place) / "saved_model.pb").is_file():
+            return Path(place), signature
+    return (Path(model), None) if model.endswith(".pb") else None
 
 
 def model_and_example(model: str) -> tuple:

@@ -9,53 +9,33 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from ...dialect import items
 from ...errors import Declined, QirError
-from ...evaluate import evaluate_op
-from ...ir import Op, const, walk
-from ...types import type_of
+from ...ir import Op
+from ..values import MISSING, Known, Problems, Value, located, meanings, node_of
+from .control import CONTROL
 from .locations import Location, Locations
 from .models import identity
 from .table import IMPORTS, type_of_aval
 
 CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
          "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "composite")  # fmt: skip
-SHOWN = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A value that no input reaches: its array (JAX's where numpy has no such dtype) and name."""
-
-    array: object
-    name: str | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Missing:
-    """A value that could not be imported; what reads it is not imported either."""
-
-
-MISSING = Missing()
-Value = Op | Known | Missing
 
 
 @dataclass(frozen=True, eq=False)
 class Importer:
     """One trace: where things came from, what arrays are called, what could not be imported.
 
-    problems: by primitive and reason (None where there is no import), the places. made: the nodes
-    of constants.
+    made: the nodes of constants.
     """
 
     where: Locations
     names: dict[object, str]
-    problems: dict[tuple[str, str | None], list[str]] = field(default_factory=dict)
+    problems: Problems = field(default_factory=lambda: Problems("JAX primitive"))
     made: dict[Known, Op] = field(default_factory=dict)
 
     def run(self, closed: ClosedJaxpr, parameters: Sequence[Op]) -> tuple[Op, ...]:
         """The results of a program on its inputs; QirError lists all that is not imported."""
         values = self.program(closed, parameters, None)
-        if self.problems:
-            raise _not_imported(self.problems)
+        self.problems.refuse('declare @imports("{}") in a file of qir/frontends/jax/')
         return tuple(self.op(value, Location(self.where.default)) for value in values)
 
     def program(self, closed, arguments: Sequence[Value], outer: Location | None) -> list[Value]:
@@ -91,16 +71,19 @@ class Importer:
             return self.program(inner, arguments, self.where.inside(location, jaxpr))
         if all(isinstance(o, Known) for o in operands):
             return self.evaluated(equation, operands, location)
-        if primitive not in IMPORTS:
-            self.problems.setdefault((primitive, None), []).append(str(location))
+        control = CONTROL.get(primitive)
+        if control is None and primitive not in IMPORTS:
+            self.problems.add(primitive, None, str(location))
             return [MISSING] * len(equation.outvars)
-        if any(o is MISSING for o in operands):
+        if control is None and any(o is MISSING for o in operands):
             return [MISSING] * len(equation.outvars)
         try:
+            if control is not None:
+                return control(self, equation, operands, location)
             return list(self.imported(equation, operands, location))
         except (Declined, QirError) as error:
             reason = error.message if isinstance(error, QirError) else str(error)
-            self.problems.setdefault((primitive, reason), []).append(str(location))
+            self.problems.add(primitive, reason, str(location))
             return [MISSING] * len(equation.outvars)
 
     def imported(self, equation, operands: list[Value], location: Location):
@@ -111,20 +94,15 @@ class Importer:
         ours = [self.op(value, location) for value in operands]
         built = entry.build(equation, *ours)
         results = built if isinstance(built, tuple) else items(built)
-        _locate(results, ours, str(location))
+        located(results, ours, str(location))
         _check(results, equation)
         return results
 
     def op(self, value: Value, location: Location) -> Op:
         """A value as a node of the graph; a constant stands where it is first read."""
-        if isinstance(value, Op):
-            return value
-        if value not in self.made:
-            if _is_key(value.array):
-                raise QirError("random keys are no values of a graph")
-            array = np.asarray(value.array)
-            self.made[value] = const(array, type_of(array), value.name, (str(location),))
-        return self.made[value]
+        if isinstance(value, Known) and _is_key(value.array):
+            raise QirError("random keys are no values of a graph")
+        return node_of(value, self.made, str(location))
 
     def evaluated(self, equation, operands: list[Known], location: Location) -> list[Known]:
         """The results of an equation on constants: by our meaning of it, else by JAX's own."""
@@ -132,21 +110,13 @@ class Importer:
         try:
             if equation.primitive.name in IMPORTS:
                 results = self.imported(equation, operands, location)
-                return [Known(array, name) for array in _meanings(results)]
+                return [Known(array, name) for array in meanings(results)]
         except (Declined, QirError):
             pass  # a variant or a type that only JAX knows, complex numbers say
         with jax.default_device(jax.devices("cpu")[0]):
             values = equation.primitive.bind(*(o.array for o in operands), **equation.params)
         values = values if equation.primitive.multiple_results else (values,)
         return [Known(_as_numpy(v), name) for v in values]
-
-
-def _meanings(results: Sequence[Op]) -> list[np.ndarray]:
-    """The arrays of ops that stand on constants alone."""
-    done: dict[Op, object] = {}
-    for op in walk(results):
-        done[op] = evaluate_op(op, [done[o] for o in op.operands])
-    return [done[r] for r in results]
 
 
 def _as_numpy(value):
@@ -214,36 +184,9 @@ def _repeats(array: np.ndarray, axis: int) -> bool:
     return bool((array[0] == array[1]).all() and (array == array[:1]).all())
 
 
-def _locate(results: Sequence[Op], operands: Sequence[Op], location: str) -> None:
-    """Stamp what an import built, down to its operands, with the equation's location."""
-    stack, given = list(results), set(operands)
-    while stack:
-        op = stack.pop()
-        if op not in given and not op.location:
-            object.__setattr__(op, "location", (location,))
-            stack.extend(op.operands)
-
-
 def _check(results: Sequence[Op], equation) -> None:
     """The types an import gave are those the equation has."""
     for result, variable in zip(results, equation.outvars, strict=True):
         expected = type_of_aval(variable.aval)
         if result.type != expected:
             raise QirError(f"the import gave {result.type}, JAX has {expected}")
-
-
-def _not_imported(problems: dict[tuple[str, str | None], list[str]]) -> QirError:
-    lines = []
-    for (primitive, reason), places in sorted(problems.items(), key=lambda p: (p[0][0], str(p[0]))):
-        unique = list(dict.fromkeys(places))
-        more = f" and {len(unique) - SHOWN} more places" if len(unique) > SHOWN else ""
-        why = f": {reason}" if reason else ""
-        times = "once" if len(places) == 1 else f"{len(places)} times"
-        lines.append(f"  {primitive} ({times}) at {', '.join(unique[:SHOWN])}{more}{why}")
-    count = len({primitive for primitive, _ in problems})
-    what = "1 JAX primitive is" if count == 1 else f"{count} JAX primitives are"
-    first = next(iter(problems))[0]
-    return QirError(
-        f"{what} not imported:\n" + "\n".join(lines),
-        help=f'declare @imports("{first}") in a file of qir/frontends/jax/',
-    )

@@ -1,6 +1,7 @@
 """What can be traced besides plain functions, and what the arrays inside are called."""
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,8 @@ DEPTH = 4
 def as_function(f) -> tuple[Callable, Callable]:
     """The function to trace, and the one whose parameters name the inputs."""
     nnx, linen = sys.modules.get("flax.nnx"), sys.modules.get("flax.linen")
+    if _is_keras(f):
+        return _of_keras(f)
     if nnx is not None and isinstance(f, nnx.Module):
         # cloned inside the trace, so that counters and statistics may change there
         return lambda *args: nnx.clone(f)(*args), f.__call__
@@ -32,8 +35,30 @@ def as_function(f) -> tuple[Callable, Callable]:
     return f, f
 
 
+def _is_keras(f) -> bool:
+    keras = sys.modules.get("keras")
+    return keras is not None and isinstance(f, keras.Model)
+
+
+def _of_keras(model) -> tuple[Callable, Callable]:
+    """A Keras model on the JAX backend, which takes its inputs one by one."""
+    names = [each.name.split(":")[0] for each in model.inputs]
+    weights, others = ([v.value for v in variables] for variables in (
+        model.trainable_variables, model.non_trainable_variables))  # fmt: skip
+
+    def run(*xs):
+        given = xs[0] if len(xs) == 1 else list(xs)
+        return model.stateless_call(weights, others, given, training=False)[0]
+
+    run.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in names])
+    return run, run
+
+
 def array_names(f) -> dict[object, str]:
     """The names of arrays that a model holds or closes over, by `identity`."""
+    if _is_keras(f):
+        return {identity(v.value): v.path for v in f.variables}
     names: dict[object, str] = {}
     for name, array in _arrays(f, "", DEPTH):
         names.setdefault(identity(array), name.removeprefix("params."))
