@@ -27,6 +27,7 @@ from qir.targets.tflite.interpreter import Failure, Interpreter
 
 from . import measure
 from .mlperf_tiny import SHARED
+from .zoo import alive
 
 CONVERT = Path(__file__).with_name("tensorflow_convert.py")
 
@@ -59,7 +60,7 @@ def keras_model(name: str, folder: Path) -> Path:
     """A network of keras.applications with random weights, saved into a folder."""
     import keras
 
-    model = getattr(keras.applications, name)(weights=None, classifier_activation=None)
+    model = alive(getattr(keras.applications, name), np.random.default_rng(0))
     model.export(str(folder / "saved"), verbose=False)
     return folder / "saved"
 

@@ -43,7 +43,7 @@ def measured(name: str) -> dict:
     from .measure import signal_to_noise
 
     rng = np.random.default_rng(0)
-    model = _alive(getattr(keras.applications, name), rng)
+    model = alive(getattr(keras.applications, name), rng)
     shape = (1, *model.input_shape[1:])
     inputs = [rng.normal(0, 1, shape).astype(np.float32) for _ in range(14)]
     began = time.perf_counter()
@@ -76,7 +76,7 @@ def _is_float(op) -> bool:
     return getattr(op.type, "is_float", False)
 
 
-def _alive(build, rng):
+def alive(build, rng):
     """A model with random weights, its batch norms with the statistics of random images."""
     import keras
     import numpy as np
