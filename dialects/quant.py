@@ -140,12 +140,22 @@ def fake_quant(x: Type, *, lo: float, hi: float, bits: int = 8, narrow: bool = F
     return x
 
 
-@fake_quant.means
-def _(op, x):
+def fake_ends(op) -> tuple[float, float]:
+    """The least and the greatest value that a fake quantization gives, zero among its levels."""
+    least, most, _ = _levels(op)
+    return float(least), float(most)
+
+
+def _levels(op) -> tuple[np.float32, np.float32, np.float32]:
     a = op.attributes
     low, high = np.float32(1 if a["narrow"] else 0), np.float32(2 ** a["bits"] - 1)
     scale = (np.float32(a["hi"]) - np.float32(a["lo"])) / (high - low)
     zero = np.clip(half_away(low - np.float32(a["lo"]) / scale), low, high)
-    least, most = (low - zero) * scale, (high - zero) * scale
+    return (low - zero) * scale, (high - zero) * scale, scale
+
+
+@fake_quant.means
+def _(op, x):
+    least, most, scale = _levels(op)
     levels = np.floor((np.clip(x, least, most) - least) / scale + np.float32(0.5))
     return levels * scale + least

@@ -11,7 +11,7 @@ from pathlib import PurePath
 from typing import Literal
 
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, derived, kept
+from qir.ir import OPS, Func, Op, derived, kept, transform
 from qir.quantizable import chains, inside_chain, is_real, roles_in, takes_part
 from qir.roles import FLOAT, INDEX, Role, Roles
 from qir.timing import count
@@ -25,8 +25,10 @@ Method = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 def insert_observers(func: Func, *, method: Method | None = None) -> Func:
     """Put an observer behind every value whose range quantization needs, with a lasting name.
 
-    method: how calibration is to find the ranges; its own option of that name overrules it.
+    method: how calibration is to find the ranges; its own option of that name overrules it. Where
+    training has put a fake quantization to 8 bits, its range is the value's, and it is taken out.
     """
+    func, trained = _trained(func)
     chained = chains(func)
     roles = {op: roles_in(op, chained) for op in func.ops if op.kind in OPS}
     observed = _observed(func, roles, chained)
@@ -41,14 +43,31 @@ def insert_observers(func: Func, *, method: Method | None = None) -> Func:
         node = kept(op, operands)
         bare[op] = node if node is op else derived(node, op)
         if op in observed:
-            seen = quant.observe(node, name=names[op], method=method, location=op.location)
+            place = {"name": names[op], "location": op.location}
+            if op in trained:
+                seen = quant.stats(node, lo=trained[op][0], hi=trained[op][1], **place)
+            else:
+                seen = quant.observe(node, method=method, **place)
             marked[op] = derived(seen, op)
-    count("observers inserted", len(marked))
+    count("observers inserted", len(marked.keys() - trained.keys()))
     results = tuple(
         bare[r] if _made_by(r, roles).kind == "float" else marked.get(r, bare[r])
         for r in func.results
     )
     return replace(func, results=results) if marked else func
+
+
+def _trained(func: Func) -> tuple[Func, dict[Op, tuple[float, float]]]:
+    """A function without fake quantizations to 8 bits, and the ranges of the values they had."""
+    ranges: dict[Op, tuple[float, float]] = {}
+
+    def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        if op.kind != quant.fake_quant.name or op.attributes["bits"] != 8:
+            return kept(op, operands)
+        ranges[operands[0]] = quant.fake_ends(op)
+        return operands[0]
+
+    return transform(func, change), ranges
 
 
 def _slots(op: Op, roles: dict[Op, Roles]) -> list[tuple[Op, Role]]:

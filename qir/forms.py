@@ -115,10 +115,10 @@ def float_(op: Op) -> str | None:
     return None
 
 
-@form("observed", "float with quant.observe where a range is needed")
+@form("observed", "float with quant.observe where a range is needed, or quant.stats of training")
 def observed(op: Op) -> str | None:
     stage = _QUANT_STAGES.get(op.kind)
-    if _dialect(op) in ("int8", "xla", "tfl") or stage not in (None, "observed"):
+    if _dialect(op) in ("int8", "xla", "tfl") or stage not in (None, "observed", "calibrated"):
         return "belongs to a later form"
     return None
 

@@ -307,3 +307,21 @@ def test_a_saved_model_of_the_first_version(tmp_path, monkeypatch):
         assert {"kernel", "bias"} <= {op.attributes["name"] for op in module.main.ops
                                       if op.is_const}  # fmt: skip
         same(module, [array], [expected])
+
+
+def test_ranges_of_training_are_obeyed():
+    fake = tf.quantization.fake_quant_with_min_max_args
+    w, v = KERNEL[0, 0] / 4, KERNEL[0, 1].T / 4
+
+    @tf.function
+    def function(x):
+        h = tf.nn.relu(fake(x, -2.0, 2.0, 8) @ fake(w, -1.0, 1.0, 8, narrow_range=True))
+        return fake(fake(h, 0.0, 4.0, 8) @ fake(v, -1.0, 1.0, 8, narrow_range=True), -3.0, 3.0, 8)
+
+    array = RNG.normal(0, 1, (2, 4)).astype(np.float32)
+    module = qir.trace(function, array)
+    quantized = qir.quantize(module, calibration=[100 * array])  # which says nothing any more
+    scales = [op.type.grid.scale for op in quantized.module.main.ops
+              if op.type.grid is not None and not op.is_const]  # fmt: skip
+    np.testing.assert_allclose(scales, np.float32([4, 4, 6]) / 255, rtol=1e-6)
+    np.testing.assert_allclose(quantized(array), function(array), atol=6 / 255 + 1e-6)
