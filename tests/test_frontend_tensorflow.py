@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from qir.errors import QirError
 
 tf = pytest.importorskip("tensorflow")
 keras = tf.keras
+keras_layers = pytest.importorskip("keras_layers")
 RNG = np.random.default_rng(0)
 
 
@@ -225,6 +227,19 @@ assert "conv2d/kernel" in {op.attributes["name"] for op in module.main.ops if op
 (found,) = qir.compile(module)(array)
 np.testing.assert_allclose(found, model(array, training=False), rtol=1e-5, atol=1e-5)
 """
+
+
+@pytest.mark.parametrize("name", keras_layers.MODELS)
+def test_layers(name):
+    keras_layers.check(name)
+
+
+def test_layers_on_jax():
+    path = Path(__file__).with_name("keras_layers.py")
+    names = ["causal attention", "masked lstm", "group norm", "transposed", "bilinear", "sparsemax"]
+    done = subprocess.run([sys.executable, str(path), *names], capture_output=True, text=True,
+                          check=False, env={**os.environ, "KERAS_BACKEND": "jax"})  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def in_a_process(code: str, backend: str) -> subprocess.CompletedProcess:

@@ -49,6 +49,12 @@ def identities(node, *xs):
     return xs
 
 
+@imports("ZerosLike", "OnesLike")
+def same_everywhere(node, x):
+    value = scalar(x, 1 if node.type == "OnesLike" else 0)
+    return lax.broadcast(value, shape=x.shape, axes=())
+
+
 @imports("BiasAdd")
 def bias_add(node, x, b):
     if attribute(node, "data_format") == "NCHW":

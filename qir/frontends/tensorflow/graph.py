@@ -13,7 +13,13 @@ from ...errors import Declined, QirError
 from ...ir import Op
 from ...types import dtype_of
 from ..values import MISSING, Known, Missing, Problems, Value, located, meanings, node_of
-from . import contractions, elementwise, movement, windows  # noqa: F401  they fill the table
+from . import (  # noqa: F401  they fill the table
+    contractions,
+    elementwise,
+    movement,
+    volumes,
+    windows,
+)
 from .control import CONTROL
 from .sources import Source
 from .table import IMPORTS
@@ -109,7 +115,8 @@ class Importer:
         if build is None:
             self.problems.add(node.type, None, node.name)
             return [MISSING] * len(node.outputs)
-        arrays = iter([o.array for o in operands])
+        arrays = iter([tf.constant(o.array, tensor.dtype)
+                       for o, tensor in zip(operands, node.inputs, strict=True)])  # fmt: skip
         taken: dict[str, object] = {}
         for argument in node.op_def.input_arg:
             lists = argument.number_attr or argument.type_list_attr
