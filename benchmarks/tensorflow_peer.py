@@ -60,7 +60,8 @@ def keras_model(name: str, folder: Path) -> Path:
     """A network of keras.applications with random weights, saved into a folder."""
     import keras
 
-    model = alive(getattr(keras.applications, name), np.random.default_rng(0))
+    build = getattr(keras.applications, name)
+    model = alive(build(weights=None, classifier_activation=None), np.random.default_rng(0))
     model.export(str(folder / "saved"), verbose=False)
     return folder / "saved"
 

@@ -1,8 +1,9 @@
-"""Every model of keras.applications through both frontends: traced, exact, integer, how long.
+"""Models of Keras through both frontends: traced, exact, integer, how long.
 
     python -m benchmarks.zoo [--only NAME] [--backend tensorflow]
 
-One process a model and backend; rows are kept in results/zoo.json, so that a run can be continued:
+All of keras.applications, and of `models/keras_zoo.py` what it has none of. One process a model and
+backend; rows are kept in results/zoo.json, so that a run can be continued:
 what is there is not measured again unless it is named. Weights are random, batch-norm statistics
 from data, so that activations stay alive. Float output is held against Keras's own, int8 (10
 calibration samples) against float on 4 inputs.
@@ -13,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,11 +28,14 @@ LARGE, REDUCED = 260, 128
 
 
 def models() -> list[str]:
-    """The names of all models of keras.applications, by size of their parameters' download."""
+    """The names of all models, our own first."""
     import keras
 
+    from .models.keras_zoo import BUILDERS
+
     found = vars(keras.applications).items()
-    return sorted(name for name, value in found if callable(value) and name[0].isupper())
+    return [*BUILDERS, *sorted(name for name, value in found if callable(value)
+                               and name[0].isupper())]  # fmt: skip
 
 
 def measured(name: str) -> dict:
@@ -41,17 +46,18 @@ def measured(name: str) -> dict:
     import qir
 
     from .measure import signal_to_noise
+    from .models.keras_zoo import BUILDERS, inputs_of
 
     rng = np.random.default_rng(0)
-    model = alive(getattr(keras.applications, name), rng)
-    shape = (1, *model.input_shape[1:])
-    inputs = [rng.normal(0, 1, shape).astype(np.float32) for _ in range(14)]
+    build = BUILDERS.get(name) or partial(_application, getattr(keras.applications, name))
+    model = alive(build(), rng)
+    inputs = [inputs_of(model, rng) for _ in range(14)]
     began = time.perf_counter()
-    module = qir.trace(model, inputs[0])
+    module = qir.trace(model, *inputs[0])
     traced = time.perf_counter() - began
     run = qir.compile(module)
-    ours = [np.asarray(run(x)[0]) for x in inputs[10:]]
-    theirs = [np.asarray(model(x, training=False)) for x in inputs[10:]]
+    ours = [_flat(run(*xs)) for xs in inputs[10:]]
+    theirs = [_flat(model(xs if len(xs) > 1 else xs[0], training=False)) for xs in inputs[10:]]
     gap = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs,
                                                                           strict=True))
     began = time.perf_counter()
@@ -60,32 +66,39 @@ def measured(name: str) -> dict:
     casts = ("quant.quantize", "quant.dequantize")
     floats = sorted({op.kind for op in quantized.module.main.ops
                      if _is_float(op) and op.kind not in (*casts, "parameter", "const")})
-    found = [np.asarray(next(iter(_values(quantized(x))))) for x in inputs[10:]]
-    return {"shape": list(shape), "ops": len(module.main.ops), "traced": traced, "gap": gap,
-            "seconds": seconds, "floats": floats,
+    found = [_flat(quantized(*xs)) for xs in inputs[10:]]
+    return {"shape": list(inputs[0][0].shape), "ops": len(module.main.ops), "traced": traced,
+            "gap": gap, "seconds": seconds, "floats": floats,
             "noise": float(signal_to_noise(np.stack(ours), np.stack(found)))}  # fmt: skip
 
 
-def _values(results):
-    if isinstance(results, dict):
-        return results.values()
-    return results if isinstance(results, tuple) else (results,)
+def _flat(results):
+    """All results of a call as one vector."""
+    import numpy as np
+
+    values = results.values() if isinstance(results, dict) else results
+    values = values if isinstance(results, (dict, tuple, list)) else (values,)
+    return np.concatenate([np.ravel(np.asarray(each)) for each in values])
 
 
 def _is_float(op) -> bool:
     return getattr(op.type, "is_float", False)
 
 
-def alive(build, rng):
-    """A model with random weights, its batch norms with the statistics of random images."""
+def _application(build):
+    """A model of keras.applications with random weights that gives logits."""
+    model = build(weights=None, classifier_activation=None)
+    side = model.input_shape[1]
+    if side is not None and side <= LARGE:
+        return model
+    return build(weights=None, classifier_activation=None, input_shape=(REDUCED, REDUCED, 3))
+
+
+def alive(model, rng):
+    """A model with other biases than zeros, its batch norms with statistics of random images."""
     import keras
     import numpy as np
 
-    model = build(weights=None, classifier_activation=None)
-    side = model.input_shape[1]
-    if side is None or side > LARGE:
-        model = build(weights=None, classifier_activation=None,
-                      input_shape=(REDUCED, REDUCED, 3))  # fmt: skip
     norms = [each for each in model._flatten_layers()
              if isinstance(each, keras.layers.BatchNormalization)]  # fmt: skip
     for norm in norms:

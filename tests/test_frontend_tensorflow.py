@@ -340,3 +340,12 @@ def test_ranges_of_training_are_obeyed():
               if op.type.grid is not None and not op.is_const]  # fmt: skip
     np.testing.assert_allclose(scales, np.float32([4, 4, 6]) / 255, rtol=1e-6)
     np.testing.assert_allclose(quantized(array), function(array), atol=6 / 255 + 1e-6)
+
+
+def test_without_tensorflow_it_is_said_how_to_install_it():
+    code = "import sys; sys.modules['tensorflow'] = None; import qir; qir.trace('folder')"
+    done = in_a_process(code, "jax")
+    assert done.stderr.splitlines()[-2:] == [
+        "qir.errors.QirError: error: this model takes tensorflow, which is not installed",
+        "  help: pip install 'qir[tf]'",
+    ]

@@ -7,7 +7,6 @@ from qir.dialects import lax, nn, tfl
 from ...errors import require
 from ...types import Element, dtype_of
 from .contractions import channels_last, padding, pair
-from .elementwise import scalar
 from .movement import as_operator
 from .table import attribute, imports, number, numbers
 
@@ -85,9 +84,3 @@ def cumulative_sum(node, x, axis):
     require(not attribute(node, "exclusive"), "it leaves out the element itself")
     return lax.cumsum(x, axis=number(axis, "axis") % x.type.rank,
                       reverse=attribute(node, "reverse"))  # fmt: skip
-
-
-@imports("L2Normalize")
-def l2_normalize(node, x):
-    squares = nn.sum(lax.square(x), axes=(x.type.rank - 1,), keepdims=True)
-    return lax.mul(x, lax.rsqrt(lax.max(squares, scalar(x, 1e-12))))
