@@ -54,6 +54,30 @@ def dilated_input_is_transposed_conv(op, x, w):
     return transposed(y, _from_nhwc(a["out_spec"]))
 
 
+@rule(lax.conv_general_dilated(V.x, V.w) @ "op")
+def sequence_is_image(op, x, w):
+    """A convolution of sequences is one of images that are one pixel high."""
+    a = op.attributes
+    require(x.type.rank == 3, f"it convolves {x.type}, not a sequence")
+    low, high = a["padding"]
+    dilations = {name: a[name] and (1, *a[name]) for name in ("lhs_dilation", "rhs_dilation")}
+    specs = {name: _with_height(a[name]) for name in ("lhs_spec", "rhs_spec", "out_spec")}
+    image, filters = (reshaped(each, (*each.shape[:at], 1, *each.shape[at:]))
+                      for each, at in ((x, a["lhs_spec"][2]), (w, a["rhs_spec"][2])))
+    y = lax.conv_general_dilated(
+        image, filters, strides=(1, *a["strides"]), padding=(0, low, 0, high),
+        groups=a["groups"], batch_groups=a["batch_groups"], **dilations, **specs,
+    )  # fmt: skip
+    return reshaped(y, op.shape)
+
+
+def _with_height(spec) -> tuple[int, ...]:
+    """Where the axes of a sequence stand with another one before its only extent."""
+    at = spec[2]
+    first, second = (axis + (axis >= at) for axis in spec[:2])
+    return (first, second, at, at + 1)
+
+
 def _nhwc(op: Op, x: Op, w: Op):
     """The input as NHWC, the filter as HWIO, and the attributes of a 2-D convolution."""
     a = op.attributes
@@ -79,4 +103,4 @@ def _is_dilated(dilation) -> bool:
     return dilation is not None and any(d != 1 for d in dilation)
 
 
-RULES = (convolution_is_layer, dilated_input_is_transposed_conv)
+RULES = (convolution_is_layer, dilated_input_is_transposed_conv, sequence_is_image)
