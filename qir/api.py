@@ -77,7 +77,8 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
              **parameters) -> "Quantized":  # fmt: skip
     """Quantize a model and give it back as a callable.
 
-    model: a function (traced with `example_args`), a `Module` or a `Func`. example_args: one array
+    model: what `trace` takes (with `example_args`), a `Module`, a `Func`, or the path of a graph or
+    a `.tflite` model. example_args: one array
     or a tuple of arguments; the first calibration item where it is left out. calibration: an
     iterable of items or a callable that gives one; an item is an array, a list in input order or a
     dict by input name. pipeline: a name or a text. parameters: the pipeline's own.
@@ -231,6 +232,8 @@ def _traced(model, example_args, calibration):
         return (model if isinstance(model, Module) else Module((model,))), calibration
     if isinstance(model, Quantized):
         raise QirError("this model is quantized already")
+    if isinstance(model, (str, Path)) and Path(model).suffix in (".qir", ".tflite"):
+        return read_float_model(model), calibration
     tensorflow = framework_of(model) == "tensorflow"
     if not callable(model) and not tensorflow:
         raise QirError(f"expected a function or a graph, found {type(model).__name__}")

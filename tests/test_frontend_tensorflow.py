@@ -197,6 +197,7 @@ def test_all_that_has_no_import_is_one_report():
 
 @pytest.mark.parametrize(("given", "examples", "message"), [
     ("nowhere", (), "nowhere: error: is no SavedModel: there is no saved_model.pb"),
+    ("net.tflite", (), "net.tflite: error: is no model to trace\n  help: qir.load reads it"),
     (tf.function(tf.nn.relu), (), "error: a tf.function takes its shapes from examples"),
     (keras.Sequential([keras.layers.Dense(2)]), (), "error: this Keras model was not built"),
 ])  # fmt: skip

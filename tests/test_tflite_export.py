@@ -64,6 +64,13 @@ def test_it_is_integers_between_the_casts(exported):
     assert kinds.count("tfl.quantize") == kinds.count("tfl.dequantize") == 1
 
 
+def test_a_file_is_quantized_anew_from_its_path(exported, tmp_path):
+    model, path, samples = exported
+    again = qir.quantize(path, calibration=samples)
+    for x in samples[:3]:
+        np.testing.assert_allclose(next(iter(again(x).values())), model(x), atol=0.06)
+
+
 def test_a_float_network_is_exported_too(tmp_path):
     module = qir.trace(lambda x: jax.nn.softmax(x @ FILTERS[3]), np.zeros((1, 128), np.float32))
     lowered = qir.run_pipeline(module, "float_front")

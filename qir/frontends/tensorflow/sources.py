@@ -104,6 +104,8 @@ def _shape(tensor) -> tuple[int, ...]:
 
 
 def _of_path(path: Path, signature: str | None) -> Source:
+    if path.suffix in (".qir", ".tflite"):
+        raise QirError("is no model to trace", at=str(path), help="qir.load reads it")
     if path.is_file():
         graph = tf.compat.v1.GraphDef()
         try:

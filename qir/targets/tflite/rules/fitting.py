@@ -25,7 +25,20 @@ def finish(op: Op) -> dict:
     names = [name for name, bounds in CLAMPS.items()
              if clamp == (bounds if to.grid is None else stored_clamp(bounds, to))]  # fmt: skip
     require(names, f"no fused activation clamps to {clamp}")
-    return {"fused_activation_function": names[0], "to": stated(op)}
+    return {"fused_activation_function": _told(names, to), "to": stated(op)}
+
+
+def _told(names: list[str], to: Element) -> str:
+    """Of activations that come to the same on a grid, the one that says what its ends do.
+
+    Where zero is the lowest value the storage itself is a RELU, which a reader who takes the
+    quantization off would miss; it is a RELU6 where the highest value is 6.
+    """
+    if to.grid is None or "RELU" not in names:
+        return names[0]
+    highest = float(to.grid.scale) * (to.hi - int(to.grid.zero))
+    ends_at_6 = "RELU6" in names and abs(highest - 6) <= float(to.grid.scale) / 2
+    return "RELU6" if ends_at_6 else "RELU"
 
 
 def same_rescale(op: Op, *scales: np.ndarray) -> None:
