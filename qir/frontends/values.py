@@ -86,6 +86,6 @@ class Problems:
             lines.append(f"  {name} ({times}) at {', '.join(unique[:SHOWN])}{more}{why}")
         count = len({name for name, _ in self.places})
         what = f"1 {self.what} is" if count == 1 else f"{count} {self.what}s are"
-        lacking = [name for name, reason in self.places if reason is None]
+        lacking = sorted(name for name, reason in self.places if reason is None)
         raise QirError(f"{what} not imported:\n" + "\n".join(lines),
                        help=help.format(lacking[0]) if lacking else None)  # fmt: skip

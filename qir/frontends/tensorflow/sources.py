@@ -1,6 +1,6 @@
 """What can be traced, as one kind of thing: Keras models, functions, SavedModels, graphs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def source_of(model, example_args, signature: str | None) -> Source:
                            help="give arrays or tf.TensorSpec as example arguments")  # fmt: skip
         return _of_function(model.get_concrete_function(*map(_spec, example_args)))
     if hasattr(model, "signatures"):
-        return _of_signature(model.signatures, signature)
+        return _of_function(model.signatures[_chosen(model.signatures, signature)])
     raise QirError(f"cannot trace a {type(model).__name__}",
                    help="give a Keras model, a tf.function or concrete function, a SavedModel, a "
                         "GraphDef, or the path of one")  # fmt: skip
@@ -117,26 +117,21 @@ def _of_path(path: Path, signature: str | None) -> Source:
         raise QirError("is no SavedModel: there is no saved_model.pb", at=str(path))
     try:
         loaded = tf.saved_model.load(str(path))  # its functions hold variables by weak references
-        source = _of_signature(loaded.signatures, signature)
+        source = _of_function(loaded.signatures[_chosen(loaded.signatures, signature, path)])
     except (AttributeError, KeyError, ValueError):  # objects that this version cannot restore
         return _of_session(path, signature)
     inside = any(op.type in VARIABLES for op in _reached([tensor for _, tensor in source.outputs]))
     return _of_session(path, signature) if inside else source
 
 
-def _chosen(signatures: Sequence[str], signature: str | None) -> str:
+def _chosen(signatures: Iterable[str], signature: str | None, path: Path | None = None) -> str:
     names = [name for name in signatures if not name.startswith("__")]
     wanted = signature or ("serving_default" if "serving_default" in names else next(
         iter(names), ""))  # fmt: skip
     if wanted not in names:
-        raise QirError(f"there is no signature '{wanted}'",
+        raise QirError(f"there is no signature '{wanted}'", at=path and str(path),
                        help=f"there are {', '.join(names) or 'none'}")  # fmt: skip
     return wanted
-
-
-def _of_signature(signatures, signature: str | None) -> Source:
-    function = signatures[_chosen(list(signatures), signature)]
-    return _of_function(function)
 
 
 def _of_session(path: Path, signature: str | None) -> Source:
@@ -144,7 +139,7 @@ def _of_session(path: Path, signature: str | None) -> Source:
     graph = tf.Graph()
     with tf.compat.v1.Session(graph=graph) as session:
         meta = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(path))
-        chosen = meta.signature_def[_chosen(list(meta.signature_def), signature)]
+        chosen = meta.signature_def[_chosen(meta.signature_def, signature, path)]
         inputs, outputs = ([(name, graph.get_tensor_by_name(infos[name].name))
                             for name in sorted(infos)]
                            for infos in (chosen.inputs, chosen.outputs))  # fmt: skip
