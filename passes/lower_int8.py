@@ -82,7 +82,8 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
         require(wanted.to.grid.per_tensor, "results have one scale and zero point")
         roles = y.definition.roles(y).operands
         parts = zip(y.operands, roles, strict=True)
-        operands = [o if role.kind == "folded" else _quantized(o, y) for o, role in parts]
+        operands = [o if role.kind in ("folded", "index") else _quantized(o, y)
+                    for o, role in parts]  # fmt: skip
         try:
             return form.build(y, wanted, *operands)
         except QirError as error:  # a contract that cannot hold this ratio of scales, for one

@@ -56,10 +56,12 @@ def same(index: tuple[int, ...] = ()) -> RoleTable:
     )
 
 
-def fixed(**grids: tuple[float, int]) -> RoleTable:
+def fixed(index: tuple[int, ...] = (), **grids: tuple[float, int]) -> RoleTable:
     """Free operands and a prescribed result grid by storage: `fixed(i8=(1/256, -128))`."""
     result = Role("fixed", grids=grids)
-    return lambda op: Roles((FREE,) * len(op.operands), result)
+    return lambda op: Roles(
+        tuple(INDEX if i in index else FREE for i in range(len(op.operands))), result
+    )
 
 
 def affine(weight: int = 1, axis: int | Callable = -1, bias: int = 2, x: int = 0) -> RoleTable:

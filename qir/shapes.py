@@ -23,6 +23,12 @@ def broadcast(*shapes: Shape) -> Shape:
     return tuple(result)
 
 
+def is_mask(mask, x) -> None:
+    """Require a type of truth values that broadcasts to the type x."""
+    require(mask.dtype.kind == "bool", f"a mask holds bool, found {mask}")
+    require(broadcast(mask.shape, x.shape) == x.shape, f"the mask {mask} is larger than {x}")
+
+
 def pads_of(x: Type, window, strides, padding, dilation=(1, 1)):
     """`same`, `valid` or explicit padding of an image as ((top, bottom), (left, right))."""
     return explicit_padding(padding, x.shape[1:-1], window, strides, dilation)

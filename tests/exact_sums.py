@@ -92,10 +92,12 @@ def _div(op, a, b):
     }  # fmt: skip
 
 
-def _softmax(op, x, exps):
+def _softmax(op, x, exps, mask=None):
     axis = op.attributes["axis"]
-    x = x.astype(WIDE)
-    e = exps.astype(WIDE)[x.max(axis, keepdims=True) - x]
+    x, exps = x.astype(WIDE), np.append(exps, 0).astype(WIDE)
+    if mask is not None:
+        x = np.where(mask, x, op.operands[0].type.lo - len(exps))
+    e = exps[np.minimum(x.max(axis, keepdims=True) - x, len(exps) - 1)]
     total = e.sum(axis, keepdims=True)
     found = {"the sum of the exponentials": total}
     if (total > 0).all() and (exps >= 0).all():

@@ -36,6 +36,11 @@ def attention(x):
     return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), v).reshape(2, 6, 16)
 
 
+def causal_attention(x):
+    q, k, v = (jnp.reshape(x @ weight(16, 16, seed=i), (2, 6, 4, 4)) for i in range(3))
+    return jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(2, 6, 16)
+
+
 def normed(x):
     mean = x.mean(-1, keepdims=True)
     spread = jnp.square(x - mean).mean(-1, keepdims=True)
@@ -88,6 +93,8 @@ MODELS = {
     "leaky relu": (ROWS, jax.nn.leaky_relu),
     "another chain": (ROWS, odd_chain),
     "softmax": (ROWS, jax.nn.softmax),
+    "softmax with a mask": (ROWS, lambda x: jax.nn.softmax(x, where=np.tri(6, 16) > 0)),
+    "causal attention": (ROWS, causal_attention),
     "softmax, axis 1": (ROWS, lambda x: jax.nn.softmax(x, 1)),
     "layer norm": (ROWS, normed),
     "reshape, transpose": (ROWS, lambda x: (x.reshape(2, 6, 4, 4).transpose(0, 2, 1, 3) * 2)),
@@ -131,6 +138,36 @@ def assert_numpy_equals_xla(func, x):
         values[op] = known
     for op, result in zip(inner, on_xla, strict=True):
         np.testing.assert_array_equal(values[op], np.asarray(result), err_msg=op.kind)
+
+
+def chosen(scores, given):
+    return jnp.where(given, scores, -jnp.inf)
+
+
+def biased(scores, given):
+    return scores + (1 - given) * -1e9
+
+
+def chosen_bias(scores, given):
+    return scores + jnp.where(given, 0, jnp.finfo(jnp.float32).min)
+
+
+@pytest.mark.parametrize("masked", [chosen, biased, chosen_bias])
+@pytest.mark.parametrize("storage", [bool, np.int32])
+def test_a_mask_that_comes_in_leaves_no_float(masked, storage):
+    def attention(x, tokens):
+        q, k, v = (jnp.reshape(x @ weight(16, 16, seed=i), (2, 6, 4, 4)) for i in range(3))
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) / 2
+        scores = masked(scores, tokens[:, None, None, :] if masked is biased
+                        else tokens[:, None, None, :] > 0)  # fmt: skip
+        return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores), v).reshape(2, 6, 16)
+
+    rng = np.random.default_rng(1)
+    tokens = np.array([[1, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 0]]).astype(storage)
+    data = [(rng.normal(0, 1, ROWS).astype(np.float32), tokens) for _ in range(8)]
+    quantized = qir.quantize(attention, data[0], data)
+    assert float_ops(quantized.func) == []
+    assert signal_to_noise(np.asarray(attention(*data[0])), np.asarray(quantized(*data[0]))) > 25
 
 
 def test_two_inputs_by_name_and_any_batch():

@@ -112,6 +112,27 @@ def test_softmax_is_half_a_step_from_that_of_its_table(seed, scale, zero, length
     assert steps_off(op, [q, table], expected) <= 0.5 + 2**-8 + lost.max()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), SCALES, ZEROS, st.integers(1, 100), st.floats(0, 1))
+def test_a_masked_softmax_is_the_softmax_of_what_is_left(seed, scale, zero, length, part):
+    rng = np.random.default_rng(seed)
+    x, mask = parameter("x", tensor("i8", (3, length), per_tensor(scale, zero))), rng.random(
+        (3, length)) < part  # fmt: skip
+    q, floats = stored(rng, 3, length), parameter("x", tensor("f32", x.shape))
+    masked = nn.softmax(floats, const(mask))
+    op = lowered("nn.softmax", masked, element(1 / 256, -128), x, const(mask))
+    table = op.operands[1].value
+    found = evaluate_op(op, [q, table, mask])
+    for row, stored_row, open_ in zip(found, q, mask, strict=True):
+        left = stored_row[open_] if open_.any() else np.full_like(stored_row, 7)
+        alone = nn.softmax(parameter("x", tensor("f32", (left.size,))))
+        less = parameter("x", tensor("i8", (left.size,), per_tensor(scale, zero)))
+        expected = lowered("nn.softmax", alone, element(1 / 256, -128), less)
+        same = evaluate_op(expected, [left, expected.operands[1].value])
+        np.testing.assert_array_equal(row[open_] if open_.any() else row, same)
+        assert (row[~open_] == -128).all() or not open_.any()
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32), SCALES, ZEROS, st.sampled_from([1, 2, 3, 8, 100, 768, 8192]),
        st.sampled_from([0.7, 3.0, 40.0]), st.integers(-90, 90))  # fmt: skip

@@ -167,6 +167,19 @@ def test_reductions_and_norms():
     close(means(nn.rms_norm, x, gamma, epsilon=0.1), scaled * gamma)
 
 
+@pytest.mark.parametrize("axis", [-1, 0, 1])
+def test_softmax_over_what_a_mask_leaves(axis):
+    (x,) = arrays((2, 3, 8))
+    mask = np.random.default_rng(0).random((3, 8)) < 0.5
+    mask[1] = False
+    mask[:, 2] = False
+    powers = np.exp(x.astype(np.float64)) * mask
+    total = powers.sum(axis, keepdims=True)
+    alike = 1 / x.shape[axis]  # where nothing is left
+    expected = np.where(total > 0, powers / np.where(total > 0, total, 1), alike)
+    close(means(nn.softmax, x, mask, axis=axis), expected)
+
+
 def test_large_inputs_stay_finite():
     x = np.array([[1e4, -1e4, 0.0]], np.float32)
     np.testing.assert_array_equal(means(nn.softmax, x), [[1, 0, 0]])

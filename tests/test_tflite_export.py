@@ -114,6 +114,19 @@ def test_an_encoder_block_is_exported_bit_for_bit(tmp_path):
     same_as_the_interpreter(path, samples)
 
 
+def test_causal_attention_is_exported_bit_for_bit(tmp_path):
+    def attention(x):
+        return jax.nn.dot_product_attention(x, x * 2, x - 1, is_causal=True)
+
+    samples = [RNG.normal(0, 1, (1, 8, 2, 8)).astype(np.float32) for _ in range(8)]
+    path = tmp_path / "causal.tflite"
+    qir.quantize(attention, samples[0], samples, target="tflite").export_tflite(path)
+    loaded, expected = qir.load(path), np.stack([attention(x) for x in samples])
+    found = np.stack([next(iter(loaded(x).values())) for x in samples])
+    assert np.square(expected).mean() / np.square(expected - found).mean() > 10**2.5
+    same_as_the_interpreter(path, samples)
+
+
 def test_islands_of_floats_are_exported_too(tmp_path):
     first, last = FILTERS[3][:16].T.copy(), FILTERS[3][:10, :4].copy()
 

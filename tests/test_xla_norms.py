@@ -50,6 +50,17 @@ def test_softmax(seed, length, scale, axis):
     np.testing.assert_array_equal(result, evaluate_op(op, [x, exps]))
 
 
+@few
+@given(seeds, st.integers(1, 70), st.sampled_from([1e-4, 0.02, 3.0]), st.sampled_from([-1, 0, 1]))
+def test_masked_softmax(seed, length, scale, axis):
+    exps, draw = weights(scale, length), np.random.default_rng(seed)
+    x = np.moveaxis(rows(seed, 4, length).reshape(2, 2, length), -1, axis)
+    mask = draw.random(tuple(n if draw.random() < 0.7 else 1 for n in x.shape)) < 0.6
+    op = softmax(stored(x), const(exps), const(mask), to=SOFT, axis=axis)
+    result = jax.jit(lambda x: softmax_kernel.softmax(x, exps, mask, axis=axis))(x)
+    np.testing.assert_array_equal(result, evaluate_op(op, [x, exps, mask]))
+
+
 def test_softmax_of_the_longest_equal_rows():
     length = 2**16
     exps, x = weights(0.1, length), np.full((1, length), 9, np.int8)

@@ -13,6 +13,7 @@ from qir.integer_forms import Wanted, integer_form
 from qir.ir import const
 from qir.ranges import Range, Register, Span, as_range, between, of_array, stored
 from qir.rounding import Rescale, derive
+from qir.shapes import is_mask
 from qir.types import Element, Type
 
 from .dialect import (
@@ -35,12 +36,14 @@ ROOT_INVERSE = 46342
 
 
 @int8.op
-def softmax(x: Type, exps: Type, *, to: Element, axis: int = -1) -> Type:
-    """Softmax along `axis` on the grid 1/256:-128.
+def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
+            axis: int = -1) -> Type:  # fmt: skip
+    """Softmax along `axis` on the grid 1/256:-128, over the elements where a mask holds.
 
     exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
     weighs; the sum of a row stays within 2**30. With r = 2**30 / sum rounded, the result is
-    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded.
+    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded. mask: as nn.softmax
+    has it.
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
@@ -51,25 +54,32 @@ def softmax(x: Type, exps: Type, *, to: Element, axis: int = -1) -> Type:
     require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor
             and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == -128,
             f"softmax gives i8<0.00390625:-128>, asked for {to}")  # fmt: skip
+    if mask is not None:
+        is_mask(mask, x)
     return to[x.shape]
 
 
 @softmax.means
-def _(op, x, exps):
+def _(op, x, exps, mask=None):
     axis = op.attributes["axis"]
     x = x.astype(np.int32)
-    e = exps[x.max(axis, keepdims=True) - x]
+    if mask is not None:  # as far below every other value as weighs nothing
+        exps = np.append(exps, np.int32(0))
+        x = np.where(mask, x, op.operands[0].type.lo - len(exps))
+    e = exps[np.minimum(x.max(axis, keepdims=True) - x, len(exps) - 1)]
     total = e.sum(axis, np.int32, keepdims=True)
     reciprocal = (np.int32(2**30) + total // 2) // total
     return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
 
 
 @softmax.spans
-def _(op, x, exps):
+def _(op, x, exps, mask=None):
     count, (lo, hi) = op.operands[0].shape[op.attributes["axis"]], x.ends
     largest = seen = exps  # of a computed table nothing is known
     if op.operands[1].is_const:
         largest, seen = (of_array(op.operands[1].value[: n + 1]).flat() for n in (0, hi - lo))
+    if mask is not None:
+        seen = between(min(0, seen.ends[0]), seen.ends[1])
     total = largest + seen.times(count - 1)
     (least, most), (seldom, often) = total.ends, seen.ends
     sums = (Register("the sum of the exponentials", total),)
@@ -231,13 +241,14 @@ def _normalized(deviation: np.ndarray, spread: np.ndarray) -> np.ndarray:
 
 
 @integer_form("int8.softmax", "nn.softmax")
-def _(op, wanted: Wanted, x):
+def _(op, wanted: Wanted, x, mask=None):
     axis = op.attributes["axis"]
     bits = min(15, 30 - int(np.ceil(np.log2(max(1, x.shape[axis])))))
     require(bits >= 8, f"a softmax over {x.shape[axis]} values leaves {bits} bits for each")
     steps = np.arange(2**x.dtype.bits, dtype=np.float64)
     exps = np.floor(np.exp(-np.float64(x.type.scale) * steps) * 2.0**bits + 0.5)
-    return softmax(x, const(exps.astype(np.int32), name="exps"), to=wanted.to, axis=axis)
+    exps = const(exps.astype(np.int32), name="exps")
+    return softmax(x, exps, mask, to=wanted.to, axis=axis)
 
 
 @integer_form("int8.layer_norm", "nn.layer_norm")

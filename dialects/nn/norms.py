@@ -4,23 +4,33 @@ import numpy as np
 
 from qir.errors import require
 from qir.roles import FOLDED, FREE, Roles, fixed
+from qir.shapes import is_mask
 from qir.types import Type
 
 from .dialect import are_floats, nn
 
 
-@nn.op(grid=fixed(i8=(1 / 256, -128), i16=(1 / 32768, 0)))
-def softmax(x: Type, *, axis: int = -1) -> Type:
-    """exp(x) divided by its sum along an axis."""
+@nn.op(grid=fixed(index=(1,), i8=(1 / 256, -128), i16=(1 / 32768, 0)))
+def softmax(x: Type, mask: Type | None = None, *, axis: int = -1) -> Type:
+    """exp(x) divided by its sum along an axis, over the elements where a mask holds.
+
+    mask: bool, broadcasts to x; what it leaves out gets 0, and in a row where it holds nowhere
+    every element gets the same.
+    """
     are_floats(x=x)
     require(-x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
     require(x.shape[axis], f"{x} has nothing along axis {axis}")
+    if mask is not None:
+        is_mask(mask, x)
     return x
 
 
 @softmax.means
-def _(op, x):
+def _(op, x, mask=None):
     axis = op.attributes["axis"]
+    if mask is not None:
+        mask = np.broadcast_to(mask, x.shape)
+        x = np.where(mask, x, np.where(mask.any(axis, keepdims=True), -np.inf, 0))
     powers = np.exp(x - x.max(axis=axis, keepdims=True))
     return powers / powers.sum(axis=axis, keepdims=True)
 

@@ -65,6 +65,14 @@ def first_power(x):
     return x
 
 
+@rule(lax.ne(lax.convert(V.x), C.k) @ "op")
+def condition_there_and_back(op, x, k):
+    """Whether the number of a condition is other than 0 is the condition."""
+    require(x.dtype.kind == "bool", f"{x.dtype} has more than two values")
+    _is_all(op, x, k, 0)
+    return x
+
+
 @rule(lax.convert(V.x) @ "op")
 def convert_to_same_type(op, x):
     """A conversion to the type that is there already does nothing."""
@@ -83,5 +91,5 @@ def select_by_constant(op, pred, yes, no):
 
 RULES = (
     zero_added, one_multiplied, maximum_with_lowest, minimum_with_highest, done_and_undone,
-    first_power, convert_to_same_type, select_by_constant,
+    first_power, condition_there_and_back, convert_to_same_type, select_by_constant,
 )  # fmt: skip

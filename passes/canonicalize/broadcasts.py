@@ -27,16 +27,18 @@ def _reading(part: Pattern) -> list[Pattern]:
     return [
         *(either(*BINARY)(*operands) @ "op" for operands in binary),
         *(either(*TERNARY)(*operands) @ "op" for operands in ternary),
+        nn.softmax(V.x, part) @ "op",
     ]
 
 
 @rule(*_reading(lax.broadcast(V.x) @ "wide"))
 def broadcast_before_elementwise(op, wide, x):
     """An elementwise op broadcasts its operands itself, in numpy's way."""
+    axes = wide.attributes["axes"]
     narrow = [1] * wide.type.rank
-    for extent, axis in zip(x.shape, wide.attributes["axes"], strict=True):
+    for extent, axis in zip(x.shape, axes, strict=True):
         narrow[axis] = extent
-    narrow = _without_leading_ones(narrow)
+    narrow = tuple(narrow[min(axes, default=wide.type.rank) :])  # the first may be the batch
     rest = [narrow if o is wide else o.shape for o in op.operands]
     require(shapes.broadcast(*rest) == op.shape, f"without it the result is no {op.type}")
     if narrow != x.shape:

@@ -8,11 +8,11 @@ from qir.graph_pass import graph_pass
 from qir.ir import Func
 from qir.rewrite import rewrite
 
-from . import activations, arithmetic, bias, conv, dot, layout, norms, pooling
+from . import activations, arithmetic, bias, conv, dot, layout, masks, norms, pooling
 
 RULES = (
-    *activations.RULES, *norms.RULES, *pooling.RULES, *conv.RULES, *dot.RULES, *bias.RULES,
-    *arithmetic.RULES, *layout.RULES,
+    *activations.RULES, *norms.RULES, *masks.RULES, *pooling.RULES, *conv.RULES, *dot.RULES,
+    *bias.RULES, *arithmetic.RULES, *layout.RULES,
 )  # fmt: skip
 
 

@@ -74,12 +74,17 @@ def transpose_after_reduction(op, turn, x):
     return transposed(reduced, [sorted(left).index(axis) for axis in left])
 
 
-@rule(either(nn.softmax, lax.cumsum, lax.cumprod, lax.cummax, lax.cummin)(_TURN) @ "op")
+@rule(
+    either(nn.softmax, lax.cumsum, lax.cumprod, lax.cummax, lax.cummin)(_TURN) @ "op",
+    nn.softmax(_TURN, V.mask) @ "op",
+)
 def transpose_after_function_of_axis(op, turn, x):
     """A function along an axis takes the same axis wherever it stands."""
-    axis = turn.attributes["permutation"][op.attributes["axis"] % turn.type.rank]
-    named = -1 if op.kind == "nn.softmax" and axis == x.type.rank - 1 else axis
-    return turn.with_operands(op.with_operands(x, axis=named))
+    order, rank = turn.attributes["permutation"], turn.type.rank
+    axis = order[op.attributes["axis"] % rank]
+    named = -1 if op.kind == "nn.softmax" and axis == rank - 1 else axis
+    mask = (_untransposed(o, order, rank, op.type.size + 1) for o in op.operands[1:])
+    return turn.with_operands(op.with_operands(x, *mask, axis=named))
 
 
 @rule(either(lax.pad, lax.slice)(_TURN) @ "op")

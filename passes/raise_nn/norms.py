@@ -20,7 +20,10 @@ def powers_over_their_sum_are_softmax(x, powers, total):
     return nn.softmax(x, axis=-1 if last else axes[0])
 
 
-@rule(nn.softmax(nn.sub(V.x, V.peak, clamp=None)) @ "op")
+_SHIFTED = nn.sub(V.x, V.peak, clamp=None)
+
+
+@rule(nn.softmax(_SHIFTED) @ "op", nn.softmax(_SHIFTED, V.mask) @ "op")
 def softmax_needs_no_shift(op, x, peak):
     """softmax does not change when its greatest input is taken away from all of them."""
     axis = op.attributes["axis"] % op.type.rank
@@ -28,7 +31,7 @@ def softmax_needs_no_shift(op, x, peak):
     require(peak.operands[0] is x, "it is the maximum of something else")
     same = peak.attributes["keepdims"] and peak.attributes["axes"] == (axis,)
     require(same, f"the maximum is not over axis {axis}")
-    return op.with_operands(x)
+    return op.with_operands(x, *op.operands[1:])
 
 
 _VARIANCE = nn.add(V.variance, C.epsilon, clamp=None)

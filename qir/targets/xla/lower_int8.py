@@ -259,8 +259,8 @@ def _(op, x):
 
 
 @lowers("int8.softmax")
-def _(op, x, exps):
-    return softmax(x, exps, axis=op.attributes["axis"])
+def _(op, x, exps, mask=None):
+    return softmax(x, exps, mask, axis=op.attributes["axis"])
 
 
 @lowers("int8.layer_norm")

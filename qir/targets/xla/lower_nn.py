@@ -205,8 +205,12 @@ for _name, _function in _REDUCTIONS.items():
 
 
 @lowers("nn.softmax")
-def _(op, x):
+def _(op, x, mask=None):
     axis, x = op.attributes["axis"], wide(x)
+    if mask is not None:
+        mask = jnp.broadcast_to(mask, x.shape)
+        closed = jnp.where(jnp.any(mask, axis, keepdims=True), -jnp.inf, 0)
+        x = jnp.where(mask, x, closed.astype(x.dtype))
     powers = lax.exp(x - jnp.max(x, axis, keepdims=True))
     return powers / jnp.sum(powers, axis, keepdims=True)
 

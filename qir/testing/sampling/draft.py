@@ -108,7 +108,7 @@ class Draft:
         name = self.operand_name(index)
         if name in ("indices", "starts"):
             return Element(DTYPES["i32"])[shape]
-        if name == "pred":
+        if name in ("pred", "mask"):
             return Element(DTYPES["bool"])[shape]
         if self.dialect in ("int8", "xla"):
             return self._integers(name, shape)
@@ -116,7 +116,7 @@ class Draft:
             stored = self.name in ("dequantize", "requantize")
             return (self.stored() if stored else Element(DTYPES["f32"]))[shape]
         named = ((self.operand_name(i), t) for i, t in enumerate(self.known) if t is not None)
-        kin = [t.element for operand, t in named if operand not in ("pred", "indices")]
+        kin = [t.element for operand, t in named if operand not in ("pred", "mask", "indices")]
         return (kin[0] if kin else self.mood.data)[shape]
 
     def stored(self) -> Element:

@@ -173,9 +173,16 @@ def _norm(draft: Draft) -> Shapes:
     return [x, x[-1:], x[-1:]]
 
 
-@shapes_of("int8.softmax")
+@shapes_of("nn.softmax")
 def _softmax(draft: Draft) -> Shapes:
-    return [draft.first(), (256,)]
+    x = _alike(draft)[0] if draft.shape(0) is None else draft.shape(0)
+    return [x, thinned(draft.rng, x)]
+
+
+@shapes_of("int8.softmax")
+def _integer_softmax(draft: Draft) -> Shapes:
+    x = draft.first()
+    return [x, (256,), thinned(draft.rng, x)]
 
 
 @shapes_of("int8.table")

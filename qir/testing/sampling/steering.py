@@ -19,6 +19,7 @@ from ...rewrite import Rule
 from ...tables import inside
 from ...windows import windows
 from ..coverage import rules_in
+from . import masks
 from .patterns import Steering
 from .quantized import draw_on_storage, draw_pointwise_chain, draw_with_integer_form
 
@@ -112,7 +113,31 @@ def _table() -> dict[str, Steering]:
         "casts_are_one_requantize": Steering(steps=1),
         "move_onto_storage": Steering(draw=draw_on_storage, steps=1),
         "tabulate": Steering(draw=draw_pointwise_chain, steps=1),
-        **_of_norms(lax, nn), **_of_layers(lax, nn), **_of_movement(lax, nn),
+        "condition_there_and_back": Steering(values={"k": 0.0}),
+        **_of_masks(lax, nn), **_of_norms(lax, nn), **_of_layers(lax, nn), **_of_movement(lax, nn),
+    }  # fmt: skip
+
+
+def _of_masks(lax, nn) -> dict[str, Steering]:
+    """Masks of a softmax, and numbers of conditions."""
+    none = {"none": 0.0, "zero": 0.0}
+    total = nn.sum(lax.select(V.where, V.powers, C.none), keepdims=True)
+    shares = nn.div(lax.exp(V.x) @ "powers", total, clamp=None)
+    conditions = lax.convert(lax.gt(V.p, V.q)), lax.select(V.p, C.a, C.b)
+    arithmetic = (nn.add, nn.sub, nn.mul, lax.add, lax.sub, lax.mul)
+    numbers, choices = ([operation(x, C.k, clamp=None) for operation in arithmetic]
+                        for x in conditions)  # fmt: skip
+    return {
+        **{name: Steering(draw=draw) for name, draw in masks.spellings().items()},
+        "chosen_powers_over_their_sum_are_softmax": Steering(
+            (lax.select(V.where, shares, C.zero),), values=none),
+        "masked_elements_are_zero": Steering(
+            (lax.select(C.where, nn.softmax(V.x, V.where), C.zero),),
+            values={**none, "where": 1.0}),
+        "open_mask_vanishes": Steering(values={"mask": 1.0}),
+        "number_of_a_condition_is_chosen": Steering(tuple(numbers)),
+        "function_of_a_choice_is_a_choice": Steering(
+            (*choices, lax.convert(lax.select(V.p, C.a, C.b)))),
     }  # fmt: skip
 
 

@@ -104,7 +104,7 @@ def _stored(values: np.ndarray, type: Type) -> np.ndarray:
         scale, zero = type.grid.expanded(type.rank)
         values = np.nan_to_num(values, posinf=1e6, neginf=-1e6)
         values = np.clip(np.rint(values / scale) + zero, type.lo, type.hi)
-    elif not type.is_float:
+    elif type.dtype.kind != "bool" and not type.is_float:
         values = np.clip(np.nan_to_num(values), max(type.lo, -1e6), min(type.hi, 1e6))
     return np.asarray(values).astype(type.dtype.numpy)
 

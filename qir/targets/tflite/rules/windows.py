@@ -2,12 +2,15 @@
 
 from math import prod
 
+import numpy as np
+
 from qir.dialects import int8, lax, nn, tfl
 
 from ....errors import require
-from ....ir import Op
+from ....ir import Op, const
 from ....pattern import V, either
 from ....rewrite import rule
+from ....types import Element, per_tensor
 from .fitting import finish, padded, same_rescale, stated
 
 
@@ -72,6 +75,34 @@ def probabilities(op, x):
     return tfl.softmax(x, to=stated(op))
 
 
+@rule(int8.softmax(V.x, V.exps, V.mask) @ "op", nn.softmax(V.x, V.mask) @ "op")
+def masked_probabilities(op, x, mask):
+    """Softmax has no mask there: what is left out is set far below what is kept.
+
+    For integers on a wider grid, whose lowest value is that far below the one before.
+    """
+    axis, to = op.attributes["axis"] % op.type.rank, stated(op)
+    require(axis == op.type.rank - 1, "it is not along the last axis")
+    if x.type.grid is None:
+        return tfl.softmax(tfl.select_v2(mask, x, const(np.float32(-1e9))), to=to)
+    wide = _with_room_below(x.type.element, FAINT - np.log(op.shape[axis]))
+    lowest = const(np.asarray(wide.lo, wide.dtype.numpy), wide[()])
+    return tfl.softmax(tfl.select_v2(mask, tfl.quantize(x, to=wide), lowest), to=to)
+
+
+FAINT = np.log(1 / 512)
+"""A row's elements that are left out weigh so little together: half a step of the result."""
+
+
+def _with_room_below(element: Element, by: float) -> Element:
+    """The element that reaches so far below the lowest value of another, and as far up."""
+    scale, zero = np.float64(element.grid.scale), int(element.grid.zero)
+    lowest, highest = ((end - zero) * scale for end in (element.lo, element.hi))
+    wide = (highest - lowest - by) / (element.hi - element.lo)
+    start = element.lo - np.floor((lowest + by) / wide + 0.5)
+    return Element(element.dtype, per_tensor(np.float32(wide), int(start)))
+
+
 def _window(op: Op) -> dict:
     (height, width), strides = op.attributes["window"], op.attributes["strides"]
     return {"stride_h": strides[0], "stride_w": strides[1], "filter_height": height,
@@ -79,4 +110,4 @@ def _window(op: Op) -> dict:
 
 
 RULES = (average, maximum, mean_over_axes, sum_over_axes, reduced, place_of_extremum,
-         probabilities)  # fmt: skip
+         probabilities, masked_probabilities)  # fmt: skip

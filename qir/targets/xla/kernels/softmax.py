@@ -9,15 +9,21 @@ from .taps import Array
 ONE = 2**30
 
 
-def softmax(x: Array, exps: Array, *, axis: int = -1) -> Array:
-    """Probabilities on the grid 1/256:-128 along `axis`, as i8.
+def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1) -> Array:
+    """Probabilities on the grid 1/256:-128 along `axis`, as i8, over the elements of a mask.
 
     exps: i32[256], entry d what a value d steps below the largest weighs; entry 0 times the length
     of the axis is at most 2^30. A table beats a polynomial and a product of two 16-entry tables,
     and a reciprocal for each row beats a division for each element by 3 to 1.
     """
-    largest = jnp.max(x, axis, keepdims=True).astype(jnp.int32)
-    e = entries(exps, largest - x.astype(jnp.int32))
+    if mask is None:
+        below = jnp.max(x, axis, keepdims=True).astype(jnp.int32) - x.astype(jnp.int32)
+        e = entries(exps, below)
+    else:
+        wide = jnp.where(mask, x.astype(jnp.int32), -2 * len(exps))
+        below = jnp.max(wide, axis, keepdims=True) - wide
+        last = len(exps) - 1
+        e = jnp.where(below > last, 0, entries(exps, jnp.minimum(below, last)))
     total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
     reciprocal = lax.div(ONE + (total >> 1), total)
     return jnp.minimum(((e * reciprocal + 2**21) >> 22) - 128, 127).astype(jnp.int8)
