@@ -16,8 +16,10 @@ from .rewrite import selected
 from .roles import FLOAT, FOLDED, FREE, INDEX, Role, Roles
 from .types import TupleType, Type
 
-_QUANTIZABLE = frozenset(("free", "same", "fixed", "weight", "bias"))
-_OF_OPERANDS = frozenset(("free", "same", "weight", "bias", "folded", "index", "bool"))
+_QUANTIZABLE = frozenset(("free", "same", "fixed", "weight", "bias", "power_of_two"))
+_OF_OPERANDS = frozenset(
+    ("free", "same", "weight", "bias", "folded", "index", "bool", "power_of_two")
+)
 _CONSTANT = frozenset(("weight", "bias", "folded"))
 
 

@@ -273,7 +273,7 @@ RECURRENT = {
 
 
 @pytest.mark.parametrize("name", RECURRENT)
-def test_recurrent_layers_are_written_out(name):
+def test_recurrent_layers_are_exact_and_quantized(name):
     x = keras.Input((5, 3))
     model = alive(keras.Model(x, RECURRENT[name](keras.layers)(x)))
     array = RNG.normal(0, 1, (2, 5, 3)).astype(np.float32)

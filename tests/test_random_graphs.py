@@ -18,7 +18,7 @@ from qir.testing.sampling import Rejected, check_network, check_op, draw_network
 registry.load_dialects()
 # An interpreter judges those of tfl, and the ops that are its alone: tests/test_tflite_*.py.
 JUDGED = ("tfl.", "int8.softmax_", "int8.log_softmax_", "int8.l2_norm", "int8.lstm", "int8.prod",
-          "int8.pair_table", "int8.threshold_sum")  # fmt: skip
+          "int8.pair_table", "int8.threshold_sum", "int8.gru")  # fmt: skip
 KINDS = sorted(kind for kind in OPS if not kind.startswith(JUDGED))
 
 

@@ -5,6 +5,7 @@ from .arithmetic import add, div, mul, requantize, sub
 from .dialect import int8
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
+from .recurrent import gru
 from .storage import reinterpret
 from .tables import pair_table, table
 from .tflite_cells import lstm
@@ -13,7 +14,7 @@ from .tflite_reductions import prod, threshold_sum
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
 
 __all__ = [
-    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "int8", "l2_norm",
+    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "gru", "int8", "l2_norm",
     "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "lstm", "matmul", "mean", "mul",
     "pair_table", "prod", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",

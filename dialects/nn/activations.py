@@ -45,7 +45,8 @@ def sigmoid(x: Type) -> Type:
     return _typed(x)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def logistic(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x))."""
     # exp of what is not positive never overflows
     small = np.exp(-np.abs(x))
     return np.where(x < 0, small, 1) / (1 + small)
@@ -53,7 +54,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
 
 @sigmoid.means
 def _(op, x):
-    return _sigmoid(x)
+    return logistic(x)
 
 
 @nn.op(grid=fixed(i8=(1 / 128, 0), i16=(1 / 32768, 0)), pointwise=True)
@@ -75,7 +76,7 @@ def silu(x: Type) -> Type:
 
 @silu.means
 def _(op, x):
-    return x * _sigmoid(x)
+    return x * logistic(x)
 
 
 @nn.op(grid=free(), pointwise=True)

@@ -10,10 +10,10 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
-from qir.rounding import derive, gemmlowp16
-from qir.types import DTYPES, Element, Grid, Type, per_tensor
+from qir.types import DTYPES, Element, Type, per_tensor
 
 from .. import int8, lax, nn
+from ..int8.recurrent import TWELFTH, lstm_over, reference, scale_of
 from .dialect import Activation, builtin, on, on_grids, regridded
 
 INPUTS = (
@@ -114,12 +114,6 @@ def _names(parts: dict) -> tuple[str, ...]:
     return GATES if "input_to_input" in parts else GATES[1:]
 
 
-def _scale(value: Op | Element) -> np.float32:
-    grid = value.type.grid if isinstance(value, Op) else value.grid
-    require(grid is not None and grid.per_tensor, "a weight of a cell has one scale")
-    return np.float32(grid.scale)
-
-
 def _value(op: Op) -> np.ndarray:
     require(op.is_const, "a weight of a cell is computed")
     return op.value
@@ -129,51 +123,22 @@ def _integer(op: Op, x: Op, parts: dict) -> Op:
     """Gates of 16 bits: what the input adds for all steps at once, then step by step."""
     names, state, a = _names(parts), parts["state"], op.attributes
     normed = f"{names[0]}_norm" in parts
-    twelfth = Element(DTYPES["i16"], per_tensor(2.0**-12, 0))
-    between = [a[f"{name}_gate"] if normed else twelfth for name in names]
+    between = [a[f"{name}_gate"] if normed else TWELFTH for name in names]
     require(None not in between and a["hidden"] is not None, "the file states no grids inside")
     weights, recurrent = ([parts[f"{kind}_to_{name}"] for name in names]
                           for kind in ("input", "recurrent"))  # fmt: skip
-    biases = [_value(parts[f"{name}_bias"]).astype(np.int32) for name in names]
-    width = weights[0].shape[0]
-
-    def factors(sides, scale):
-        return [np.float32(_scale(w) * scale) / _scale(to)
-                for w, to in zip(sides, between, strict=True)]  # fmt: skip
-
-    scales = np.repeat([_scale(w) for w in weights], width)
-    w = np.concatenate([_value(w) for w in weights]).T
-    weight = const(np.ascontiguousarray(w), Type(DTYPES["i8"], w.shape, Grid(scales, 0, 1)))
-    b = np.zeros(len(names) * width, np.int32) if normed else np.concatenate(biases)
-    each = np.repeat(factors(weights, np.float32(x.type.scale)), width)
-    gates = int8.dense(x, weight, const(b), to=twelfth, rescale=_reference(each))
-    gates = lax.reshape(gates, shape=(*x.shape[:2], len(names), width))
-
-    u = np.stack([_value(w).T for w in recurrent], axis=1)
-    taps = u.astype(np.int64).sum(0) * -int(state.type.zero)
-    exponent = round(float(np.log2(_scale(parts["cell"]))))
-    require(-15 <= exponent <= -9, f"the cell's scale {_scale(parts['cell'])} is no power of 2 "
-            "from 2**-15 to 2**-9")  # fmt: skip
+    biases = [_value(parts[f"{name}_bias"]) for name in names]
+    exponent = round(float(np.log2(scale_of(parts["cell"]))))
     more, keywords = _more(parts, names, a, between, exponent)
-    hidden = np.float32(2.0**-15 / np.float64(_scale(a["hidden"])) * 2.0**-15)
-    y = int8.lstm(
-        gates, const(u), const(taps.astype(np.int32)), state, parts["cell"],
-        const(gemmlowp16.sigmoid()), const(gemmlowp16.tanh(3)),
-        const(gemmlowp16.tanh(15 + exponent)), *more, to=state.type.element,
-        rescale=_reference(factors(recurrent, _scale(state))), hidden=_reference(hidden),
-        hidden_zero=int(a["hidden"].grid.zero), shift=30 + exponent, **keywords,
-    )  # fmt: skip
+    y = lstm_over(x, weights, recurrent, biases, state, parts["cell"], *more, hidden=a["hidden"],
+                  to=state.type.element, between=between, normed=normed, **keywords)  # fmt: skip
     return regridded(y, op) if y.type.element != op.type.element else y
-
-
-def _reference(real):
-    return derive("tflite_reference", np.asarray(real, np.float64))
 
 
 def _more(parts: dict, names, a, between, exponent: int) -> tuple[list[Op], dict]:
     """Peepholes, a norm and a projection: as operands of int8.lstm, and its attributes."""
     found: dict[int, np.ndarray] = {}
-    keywords: dict = {"cell_clip": _clip(a["cell_clip"], _scale(parts["cell"]), 2**15 - 1)}
+    keywords: dict = {"cell_clip": _clip(a["cell_clip"], scale_of(parts["cell"]), 2**15 - 1)}
     through = [name for name in names if name != "cell"]
     state, width = parts["state"], parts["cell"].shape[-1]
     if f"cell_to_{through[0]}" in parts:
@@ -181,23 +146,23 @@ def _more(parts: dict, names, a, between, exponent: int) -> tuple[list[Op], dict
                 "by the wrong length")  # fmt: skip
         peepholes = [parts[f"cell_to_{name}"] for name in through]
         found[0] = np.stack([_value(p) for p in peepholes])
-        keywords["peephole_rescale"] = _reference([
-            np.float32(2.0**exponent * np.float64(_scale(p)) / np.float64(_scale(to)))
+        keywords["peephole_rescale"] = reference([
+            np.float32(2.0**exponent * np.float64(scale_of(p)) / np.float64(scale_of(to)))
             for p, to in zip(peepholes, (between[names.index(n)] for n in through), strict=True)])
     if f"{names[0]}_norm" in parts:
         norms = [parts[f"{name}_norm"] for name in names]
         found[1] = np.stack([_value(n) for n in norms])
         found[2] = np.stack([_value(parts[f"{name}_bias"]) for name in names]).astype(np.int32)
-        keywords["norm_rescale"] = _reference([_scale(n) for n in norms])
-        keywords["norm_guard"] = [max(1, int(np.float32(10000) * _scale(n))) for n in norms]
+        keywords["norm_rescale"] = reference([scale_of(n) for n in norms])
+        keywords["norm_guard"] = [max(1, int(np.float32(10000) * scale_of(n))) for n in norms]
     if "projection" in parts:
         w, zero = _value(parts["projection"]), int(a["hidden"].grid.zero)
         bias = _value(parts["projection_bias"]) if "projection_bias" in parts else 0
         found[3] = np.ascontiguousarray(w.T)
         found[4] = (w.astype(np.int64).sum(1) * zero + bias).astype(np.int32)
-        scale = np.float32(_scale(parts["projection"]) * _scale(a["hidden"])) / _scale(state)
-        keywords["projection_rescale"] = _reference(scale)
-        keywords["projection_clip"] = _clip(a["proj_clip"], _scale(state), 2**7 - 1)
+        scale = np.float32(scale_of(parts["projection"]) * scale_of(a["hidden"])) / scale_of(state)
+        keywords["projection_rescale"] = reference(scale)
+        keywords["projection_clip"] = _clip(a["proj_clip"], scale_of(state), 2**7 - 1)
     return [const(each) for each in found.values()], {**keywords, "parts": list(found)}
 
 
@@ -272,17 +237,17 @@ def _(op, kernels, x, feature, time, state, bias=None):
         activation = op.attributes["fused_activation_function"]
         require(activation in ("NONE", "RELU"), f"the fused activation {activation}")
         return nn.relu(total) if activation == "RELU" else total
-    first = np.float32(_scale(x) * _scale(feature)) / _scale(state)
-    new = int8.dense(x, weight, to=state.type.element, rescale=_reference(first))
+    first = np.float32(scale_of(x) * scale_of(feature)) / scale_of(state)
+    new = int8.dense(x, weight, to=state.type.element, rescale=reference(first))
     joined = lax.concatenate(old, lax.reshape(new, shape=(batch, filters, 1)), axis=2)
     rows = lax.mul(_wide(joined), _wide(time))
     total = lax.reduce_sum(lax.reshape(lax.reduce_sum(rows, axes=(2,)),
                                        shape=(batch, units, op.attributes["rank"])), axes=(2,))
     if bias is not None:
         total = lax.add(total, const(_value(bias)))
-    second = np.float32(_scale(state) * _scale(time)) / np.float32(op.type.scale)
+    second = np.float32(scale_of(state) * scale_of(time)) / np.float32(op.type.scale)
     sums = int8.reinterpret(total, to=Element(DTYPES["i32"], per_tensor(1.0, 0)))
-    return int8.requantize(sums, to=op.type.element, rescale=_reference(second))
+    return int8.requantize(sums, to=op.type.element, rescale=reference(second))
 
 
 def _wide(x: Op) -> Op:

@@ -1,7 +1,10 @@
 """Movement that goes nowhere, and two movements that are one."""
 
+from itertools import pairwise
+
 from qir import shapes
 from qir.errors import require
+from qir.ir import Op
 from qir.pattern import Pattern, V, either
 from qir.rewrite import rule
 
@@ -85,6 +88,39 @@ def slice_of_all(op, x):
     return x
 
 
+@rule(lax.concatenate(...) @ "op")
+def slices_side_by_side_are_one(op):
+    """Slices of one value that are joined as they lie in it are one slice, or its reverse."""
+    kinds = {o.kind for o in op.operands}
+    require(kinds == {"lax.slice"} and len({o.operands[0] for o in op.operands}) == 1,
+            "the operands are no slices of one value")  # fmt: skip
+    (x, *_), axis = op.operands[0].operands, op.attributes["axis"] % op.type.rank
+    places = [_place(o) for o in op.operands]
+    rest = {tuple(p for i, p in enumerate(place) if i != axis) for place in places}
+    require(len(rest) == 1, "the slices differ along other axes")
+    along = [place[axis] for place in places]
+    low, high = min(a for a, _ in along), max(b for _, b in along)
+    start, limit = list(op.operands[0].attributes["start"]), op.operands[0].attributes["limit"]
+    start[axis] = low
+    limit = [high if i == axis and high < x.shape[axis] else -1 if i == axis else n
+             for i, n in enumerate(limit)]  # fmt: skip
+    whole = lax.slice(x, start=start, limit=limit)
+    if all(b == c for (_, b), (c, _) in pairwise(along)):
+        return whole
+    single = all(b - a == 1 for a, b in along)
+    require(single and all(a - c == 1 for (a, _), (c, _) in pairwise(along)),
+            "the slices do not lie side by side")  # fmt: skip
+    return lax.reverse(whole, axes=(axis,))
+
+
+def _place(cut: Op) -> tuple[tuple[int, int], ...]:
+    """Where a slice starts and ends along each axis; Declined if it leaves some out between."""
+    a, (x,) = cut.attributes, cut.operands
+    require(all(n == 1 for n in a["strides"] or ()), "a slice leaves elements out")
+    ends = (m if b == -1 else b for b, m in zip(a["limit"], x.shape, strict=True))
+    return tuple(zip(a["start"], ends, strict=True))
+
+
 @rule(lax.dynamic_slice(...) @ "op")
 def slice_at_constants(op):
     """A slice whose starts are constants is a plain slice."""
@@ -128,6 +164,6 @@ def reduction_of_ones_is_reshape(op, x):
 RULES = (
     reshape_to_same_shape, reshape_of_reshape, transpose_to_same_order, transpose_of_transpose,
     transpose_of_ones_is_reshape, broadcast_of_nothing_is_reshape, concatenate_of_one,
-    concatenate_of_what_has_elements, split_into_one, slice_of_all, slice_at_constants,
-    pad_by_nothing, reverse_of_ones, reduction_of_ones_is_reshape,
+    concatenate_of_what_has_elements, split_into_one, slices_side_by_side_are_one, slice_of_all,
+    slice_at_constants, pad_by_nothing, reverse_of_ones, reduction_of_ones_is_reshape,
 )  # fmt: skip

@@ -30,6 +30,14 @@ def activation_element(lo: float, hi: float, storage: Storage) -> Element:
     return Element(dtype, per_tensor(*activation_grid(lo, hi, dtype.lo, dtype.hi)))
 
 
+def power_of_two_element(span: tuple[float, float], role: Role) -> Element:
+    """The element of zero point 0 whose scale is the least power of two that holds a range."""
+    dtype = DTYPES[role.storage]
+    largest = max(-span[0], span[1], dtype.hi * 2.0**-15)
+    scale = min(2.0 ** np.ceil(np.log2(largest / dtype.hi)), role.limit)
+    return Element(dtype, per_tensor(scale, 0))
+
+
 def extent(array: np.ndarray) -> tuple[float, float]:
     """The range of a constant, zero included; infinities are left out."""
     finite = array[np.isfinite(array)]

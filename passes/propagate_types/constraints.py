@@ -27,11 +27,11 @@ from qir.decisions import GridsChosen, Range
 from qir.ir import Func, Op
 from qir.labelling import Transfer, assign
 from qir.quantizable import FloatKept, inside_chain, is_real, takes_part
-from qir.roles import Roles
+from qir.roles import Role, Roles
 from qir.types import Element, per_tensor
 
 from ...dialects import quant
-from .constants import Storage, activation_element, extent
+from .constants import Storage, activation_element, extent, power_of_two_element
 
 COARSEST = 4.0
 
@@ -109,9 +109,19 @@ def _add_stats(op: Op, seen: Seen, found: Constraints) -> None:
         if node in found.ranges:
             found.ranges[node] = _union(found.ranges[node], span)
             found.parts[node].append((op, span))
+    elif (role := _read_as_power_of_two(op, seen)) is not None:
+        found.node_of[op] = op
+        found.fixed[op] = power_of_two_element(span, role)
     elif _useful(op, seen):
         found.node_of[op] = op
         found.ranges[op] = span
+
+
+def _read_as_power_of_two(stats: Op, seen: Seen) -> Role | None:
+    """The role of a value that is read as the state of a cell, which has a grid of its own kind."""
+    roles = (seen.role(user, i) for user in seen.func.users[stats] if user in seen.roles
+             for i, o in enumerate(user.operands) if o is stats)  # fmt: skip
+    return next((role for role in roles if role.kind == "power_of_two"), None)
 
 
 def _useful(stats: Op, seen: Seen) -> bool:

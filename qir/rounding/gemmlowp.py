@@ -39,6 +39,11 @@ def divided(x, bits):
     return (x >> (bits & 31)) + ((x & mask) > (mask >> 1) + (x < 0))
 
 
+def clipped(x, bits: int):
+    """x within the range of so many bits."""
+    return _of(x).clip(x, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+
+
 def rescaled(x, multiplier, shift):
     """`MultiplyByQuantizedMultiplier`: x * multiplier * 2**(shift - 31), x of 32 bits."""
     xp = _of(multiplier)

@@ -6,7 +6,7 @@ arrays are i64 of numpy or of another library with its interface, as in `gemmlow
 
 from dataclasses import dataclass
 
-from .gemmlowp import divided, inverse_root, rescaled
+from .gemmlowp import clipped, divided, inverse_root, rescaled
 
 GATES = ("input", "forget", "cell", "output")
 
@@ -51,7 +51,7 @@ def step(held: Cell, gates, state, cell):
     xp = gates.__array_namespace__()
     batch, count = gates.shape[:2]
     total = (state @ held.recurrent.reshape(held.recurrent.shape[0], -1)).reshape(gates.shape)
-    sums = _clip(gates + rescaled(total + held.bias, *held.rescale), 16)
+    sums = clipped(gates + rescaled(total + held.bias, *held.rescale), 16)
     names = GATES[4 - count :]
 
     def gate(name: str, cell):
@@ -60,7 +60,7 @@ def step(held: Cell, gates, state, cell):
         if held.peephole is not None and name != "cell":
             through = [each for each in names if each != "cell"].index(name)
             factor = tuple(part[through] for part in held.peephole_rescale)
-            value = _clip(value + rescaled(held.peephole[through] * cell, *factor), 16)
+            value = clipped(value + rescaled(held.peephole[through] * cell, *factor), 16)
         if held.norm is not None:
             value = _normalized(held, value, at)
         return (held.tanh if name == "cell" else held.sigmoid)[value + 2**15]
@@ -68,22 +68,18 @@ def step(held: Cell, gates, state, cell):
     forget = gate("forget", cell)
     taken = gate("input", cell) if "input" in names else 2**15 - 1 - forget
     new = _wrapped(divided(taken * gate("cell", cell), held.shift))
-    cell = _clip(_wrapped(divided(forget * cell, 15)) + new, 16)
+    cell = clipped(_wrapped(divided(forget * cell, 15)) + new, 16)
     if held.cell_clip:
         cell = xp.clip(cell, -held.cell_clip, held.cell_clip)
     product = gate("output", cell) * held.cell_tanh[cell + 2**15]
     if held.projection is None:
-        return _clip(rescaled(product, *held.hidden) + held.hidden_zero, 8), cell
-    hidden = _clip(rescaled(product, *held.hidden) - held.hidden_zero, 8)
+        return clipped(rescaled(product, *held.hidden) + held.hidden_zero, 8), cell
+    hidden = clipped(rescaled(product, *held.hidden) - held.hidden_zero, 8)
     total = hidden @ held.projection + held.projection_bias
-    state = _clip(rescaled(total, *held.projection_rescale) + held.state_zero, 8)
+    state = clipped(rescaled(total, *held.projection_rescale) + held.state_zero, 8)
     if held.projection_clip:
         state = xp.clip(state, -held.projection_clip, held.projection_clip)
     return state, cell
-
-
-def _clip(x, bits: int):
-    return x.__array_namespace__().clip(x, -(1 << (bits - 1)), (1 << (bits - 1)) - 1)
 
 
 def _wrapped(x):
@@ -107,4 +103,4 @@ def _normalized(held: Cell, x, at: int):
     value = rescaled(1024 * x - mean, root, shift) * held.norm[at] + held.norm_bias[at]
     value = _toward_zero(value + xp.where(value > 0, 512, -512), 1024)
     multiplier, exponent = (part[at] for part in held.norm_rescale)
-    return _clip(rescaled(value, multiplier, exponent + 12), 16)
+    return clipped(rescaled(value, multiplier, exponent + 12), 16)

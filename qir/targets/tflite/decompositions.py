@@ -3,16 +3,18 @@
 Before quantization, so that every part gets a grid of its own.
 """
 
+import numpy as np
+
 from qir.dialects import lax, nn
 
-from ...ir import Op, const
-from ...pattern import V
+from ...ir import Op, const, item
+from ...pattern import C, V
 from ...rewrite import Rule, rule
 
 
 def rules() -> tuple[Rule, ...]:
     """The rules that `decompose(target=tflite)` applies."""
-    return (layer_norm_by_parts, rms_norm_by_parts)
+    return (layer_norm_by_parts, rms_norm_by_parts, gru_by_steps)
 
 
 @rule(nn.layer_norm(V.x, V.gamma, V.beta) @ "op")
@@ -26,6 +28,33 @@ def layer_norm_by_parts(op, x, gamma, beta):
 def rms_norm_by_parts(op, x, gamma):
     """x / root mean square * gamma, each step an op."""
     return nn.mul(_over_root_mean_square(op, x), gamma)
+
+
+@rule(nn.gru(V.x, C.w, C.u, C.b, V.r, V.h))
+def gru_by_steps(x, w, u, b, r, h):
+    """The steps of a GRU one after the other: what the sequence adds to the gates at once."""
+    width = u.shape[-1]
+    inputs, states = (const(np.ascontiguousarray(np.concatenate(list(m), axis=1))) for m in (w, u))
+    bias = const(np.concatenate([np.zeros(2 * width, r.dtype.numpy), r.value]))
+    moved = nn.dense(x, inputs, const(b))
+    state = const(np.broadcast_to(h.value, (x.shape[1], width)).copy())
+    rows = []
+    for t in range(x.shape[0]):
+        cut = lax.slice(moved, start=(t, 0, 0), limit=(t + 1, -1, -1))
+        given = _thirds(lax.reshape(cut, shape=(-1, 3 * width)))
+        taken = _thirds(nn.dense(state, states, bias))
+        update, reset = (nn.sigmoid(nn.add(given[i], taken[i])) for i in (0, 1))
+        reached = nn.tanh(nn.add(given[2], nn.mul(reset, taken[2])))
+        # reached + update * (state - reached) is one rounding less than two products
+        state = nn.add(reached, nn.mul(update, nn.sub(state, reached)))
+        rows.append(lax.reshape(state, shape=(1, *state.shape)))
+    return lax.concatenate(*rows, axis=0)
+
+
+def _thirds(x: Op) -> list[Op]:
+    """Three parts of the last axis."""
+    parts = lax.split(x, sizes=(x.shape[-1] // 3,) * 3, axis=x.type.rank - 1)
+    return [item(parts, i) for i in range(3)]
 
 
 def _over_root_mean_square(op: Op, x: Op) -> Op:

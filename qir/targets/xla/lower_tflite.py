@@ -4,14 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from qir.dialects.int8.tflite_cells import held_by
 from qir.dialects.int8.tflite_reductions import multiplied, over_last
 
-from ...rounding import gemmlowp, lstm
+from ...rounding import gemmlowp
 from .kernels.softmax_tflite import in_order, softmax_f32, softmax_gemmlowp
 from .table import lowers
 
-WIDE = ("int8.l2_norm", "int8.lstm", "int8.prod", "int8.log_softmax_f32",
+WIDE = ("int8.gru", "int8.l2_norm", "int8.lstm", "int8.prod", "int8.log_softmax_f32",
         "int8.log_softmax_gemmlowp")  # fmt: skip
 """Ops that hold 64-bit numbers on the way: one to a row is slow, and there are few."""
 
@@ -67,15 +66,3 @@ def _(op, x):
     step = lambda total, factor: (multiplied(op, total, factor), None)  # noqa: E731
     total, _ = lax.scan(step, factors[0], factors[1:])
     return jnp.clip(multiplied(op, total, 1) + int(op.type.zero), op.type.lo, op.type.hi)
-
-
-@lowers("int8.lstm")
-def _(op, gates, recurrent, bias, state, cell, *rest):
-    held = held_by(op, jnp.asarray, recurrent, bias, *rest)
-
-    def step(carried, each):
-        state, cell = lstm.step(held, each, *carried)
-        return (state, cell), state
-
-    start = (jnp.asarray(state).astype(jnp.int64), jnp.asarray(cell).astype(jnp.int64))
-    return lax.scan(step, start, jnp.asarray(gates).astype(jnp.int64))[1]

@@ -4,14 +4,14 @@ from ...dialect import definition
 from ...errors import QirError
 from ...ir import Op, const, parameter
 from ...types import Type
-from . import contractions  # noqa: F401  fills the table of operand shapes
+from . import contractions, recurrent  # noqa: F401  fill the table of operand shapes
 from .attributes import draw_attributes
 from .draft import Draft, Mood, Rejected
 from .operands import operand_types
 from .values import Rng, chance, draw_constant
 
 ATTEMPTS = 8
-CONSTANTS = {"w", "b", "gamma", "beta", "values", "exps", "starts"}
+CONSTANTS = {"w", "u", "b", "r", "h", "c", "gamma", "beta", "values", "exps", "starts"}
 """Operands that are constants in most graphs."""
 
 

@@ -18,8 +18,11 @@ F32 = Element(DTYPES["f32"])
 
 
 def draw_with_integer_form(leaves: Leaves) -> Op:
-    """quantize of an op that has an integer form, on dequantized operands."""
-    kinds = [kind for kind in INTEGER_FORMS if kind.startswith("nn.")]
+    """quantize of an op that has an integer form, on dequantized operands.
+
+    Not of a cell, which goes on with what it has rounded: tests/test_recurrent.py has its bound.
+    """
+    kinds = [k for k in INTEGER_FORMS if k.startswith("nn.") and k not in ("nn.gru", "nn.lstm")]
     return _between_casts(leaves, one_of(leaves.rng, sorted(kinds)))
 
 

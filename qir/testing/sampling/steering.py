@@ -21,6 +21,7 @@ from ...windows import windows
 from ..coverage import rules_in
 from . import masks
 from .patterns import Steering
+from .pieces import draw_pieces
 from .quantized import draw_on_storage, draw_pointwise_chain, draw_with_integer_form
 
 
@@ -234,4 +235,5 @@ def _of_movement(lax, nn) -> dict[str, Steering]:
     joined = [lax.concatenate(turn(V.a), turn(V.b)) for turn in turns]
     joined += [lax.concatenate(turn(V.a), C.k, turn(V.a)) for turn in turns]
     joined.append(lax.concatenate(lax.transpose(V.a) @ "one", V.one))
-    return {"transpose_after_concatenate": Steering(tuple(joined))}
+    return {"transpose_after_concatenate": Steering(tuple(joined)),
+            "slices_side_by_side_are_one": Steering(draw=draw_pieces)}
