@@ -9,6 +9,7 @@ from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, derived, kept
 from qir.rewrite import LOCATIONS, selected
 from qir.timing import count
+from qir.trained import grid_of
 
 
 @graph_pass("any -> any")
@@ -47,7 +48,7 @@ def _merged(func: Func, stands_for: dict[Op, Op], locations: dict[Op, dict[str, 
 
 def _key(op: Op, stands_for: dict[Op, Op]) -> tuple:
     if op.is_const:
-        return ("const", op.type, _digest(op.value))
+        return ("const", op.type, grid_of(op), _digest(op.value))
     attributes = tuple((name, _exact(value)) for name, value in op.attributes.items())
     return (op.kind, tuple(stands_for[o] for o in op.operands), attributes, op.type)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from qir import trained
 from qir.errors import require
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, const
@@ -71,7 +72,7 @@ def scale_folds_into_layer(op, layer, k):
     w, b = _parameters(layer)
     k = _per_channel(op, layer, k)
     along = k.reshape(w.shape[-2:]) if layer.kind == "nn.depthwise_conv2d" else k
-    filters = _like(layer.operands[1], _exactly(np.multiply, w, along))
+    filters = trained.scaled(layer.operands[1], _exactly(np.multiply, w, along), along)
     bias = [] if b is None else [_like(layer.operands[2], _exactly(np.multiply, b, k))]
     return layer.with_operands(layer.operands[0], filters, *bias, clamp=op.attributes["clamp"])
 
@@ -94,7 +95,7 @@ def scale_before_layer_folds(layer, scaled, x, k):
     """A per-channel scale before a layer belongs in its filter; zero padding stays zero."""
     w = _weight(layer)
     k = _per_input(scaled, x, k, layer)
-    filters = _like(layer.operands[1], _exactly(np.multiply, w, k))
+    filters = trained.scaled(layer.operands[1], _exactly(np.multiply, w, k), k)
     return layer.with_operands(x, filters, *layer.operands[2:])
 
 

@@ -58,13 +58,22 @@ def insert_observers(func: Func, *, method: Method | None = None) -> Func:
 
 
 def _trained(func: Func) -> tuple[Func, dict[Op, tuple[float, float]]]:
-    """A function without fake quantizations to 8 bits, and the ranges of the values they had."""
+    """A function without fake quantizations to 8 bits, and the ranges of the values they had.
+
+    Those of constants are computed; the constants keep their grids (`qir.trained`).
+    """
     ranges: dict[Op, tuple[float, float]] = {}
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
-        if op.kind != quant.fake_quant.name or op.attributes["bits"] != 8:
-            return kept(op, operands)
-        ranges[operands[0]] = quant.fake_ends(op)
+        node = kept(op, operands)
+        if op.kind not in quant.FAKE:
+            return node
+        if all(o.is_const for o in operands):
+            return quant.fixed(node)
+        span = quant.ends(node)
+        if span is None:
+            return node
+        ranges[operands[0]] = span
         return operands[0]
 
     return transform(func, change), ranges

@@ -64,7 +64,7 @@ class ConstantPlaced:
     """A constant was put on the grid that an op wants; stored: the constant of integers.
 
     role: the part it plays there (`qir.roles`); of: for a bias, the grids of activation and weight
-    whose product its own is.
+    whose product its own is; left: why a weight is not on the grid that training rounded it to.
     """
 
     source: Op
@@ -72,3 +72,4 @@ class ConstantPlaced:
     role: str
     stored: Op
     of: tuple[Element, ...] = ()
+    left: str | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from . import journal
 from .errors import QirError
 from .tables import table
-from .types import TupleType, Type, dtype_of
+from .types import Element, TupleType, Type, dtype_of
 
 OPS: dict[str, object] = table(lambda definition: definition.typing)
 """Every known op by its full name (`nn.conv2d`); dialects fill it when they are imported."""
@@ -118,15 +118,19 @@ def parameter(name: str, type: Type, location=()) -> Op:
     return Op("parameter", (), {"name": name}, type, tuple(location))
 
 
-def const(value, type: Type | None = None, name: str | None = None, location=()) -> Op:
+def const(value, type: Type | None = None, name: str | None = None, location=(),
+          trained: Element | None = None) -> Op:  # fmt: skip
     """A constant: an array (float64 becomes f32), optionally on a grid, with a name for its file.
 
-    A `Resource` in place of the array needs its `type`.
+    A `Resource` in place of the array needs its `type`. trained: the grid that training rounded
+    its reals to (`qir.trained`).
     """
+    more = {} if trained is None else {"trained": trained}
     if isinstance(value, Resource):
         if value.dtype is not None and (value.dtype, value.shape) != (type.dtype.numpy, type.shape):
             raise QirError(f"#{value.name} holds {value.dtype}{list(value.shape)}, no {type}")
-        return Op("const", (), {"value": value, "name": value.name}, type, tuple(location))
+        attributes = {"value": value, "name": value.name, **more}
+        return Op("const", (), attributes, type, tuple(location))
     array = np.asarray(value)
     if array.dtype == np.float64 and (type is None or type.dtype.name != "f64"):
         array = array.astype(np.float32)
@@ -138,7 +142,7 @@ def const(value, type: Type | None = None, name: str | None = None, location=())
     if array.flags.writeable:
         array = array.copy()
         array.flags.writeable = False
-    return Op("const", (), {"value": array, "name": name}, type, tuple(location))
+    return Op("const", (), {"value": array, "name": name, **more}, type, tuple(location))
 
 
 def item(op: Op, index: int) -> Op:

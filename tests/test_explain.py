@@ -258,6 +258,26 @@ def test_a_weight_has_a_scale_for_each_channel(explain):
     """)
 
 
+def test_a_weight_on_the_grid_of_training_or_not(explain):
+    graph = told(LAYER).replace("value=[[1.0", "trained=i8<0.03125:0 narrow>, value=[[1.0")
+    assert since("grid", explain(graph, "%1")) == told("""
+        grid
+          i8<0.03125:0 narrow>, as a weight of nn.dense at fc (net.py:7)
+          training rounded it to this grid
+            1 scale raised, that the bias fits into half of 32 bits
+    """).replace("0.03125:0", "[0.03125,0.03125,0.059604645]:0 @1")
+    graph = graph.replace("1.0, -1.0, 1000000.0", "0.0, 0.0, 0.0").replace("0.03125", "0.015625")
+    assert since("grid", explain(graph, "%1")) == told("""
+        grid
+          i8<[0.015625,0.03125,3.937008e-09]:0 @1 narrow>, \\
+          as a weight of nn.dense at fc (net.py:7)
+          not the grid that training rounded it to: \\
+          it lies up to 254 steps from 0, and weights are stored within 127 of it
+          a scale is the largest magnitude in each of 3 channels / 127, so that 0 is stored as 0:
+            1.984, 3.969, 1e-07
+    """)
+
+
 def test_one_scale_for_a_whole_weight(explain):
     story = explain(told(LAYER).replace("1000000", "1"), "%1", pipeline=LOWERED.replace(
         "propagate_types", "propagate_types(weights=per_tensor)"))  # fmt: skip

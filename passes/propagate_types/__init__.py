@@ -15,10 +15,11 @@ from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
 from qir.timing import count
+from qir.trained import grid_of
 from qir.types import Element
 
 from ...dialects import quant
-from .constants import Storage, activation_element, affine_elements, extent, on_grid
+from .constants import Storage, affine_elements, on_grid, operand_element, unheld
 from .constraints import Constraints, Seen, bare, choose, gather
 
 
@@ -28,7 +29,8 @@ def propagate_types(
 ) -> Func:
     """Choose a grid for every value and constant, with as few requantizes as their demands allow.
 
-    weights: one scale for each output channel, or one for a whole weight.
+    weights: one scale for each output channel, or one for a whole weight. Constants that training
+    rounded to a grid keep it where it can be theirs.
     """
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
@@ -107,7 +109,7 @@ class _Writer:
         """The element of an operand that plays the part of an activation."""
         operand = op.operands[index]
         if operand.is_const:
-            return activation_element(*extent(operand.value), self.seen.storage)
+            return operand_element(operand, self.seen.storage)
         return self.elements[self.constraints.node_of[operand]]
 
     def constant(self, source: Op, element: Element) -> Op:
@@ -138,7 +140,11 @@ class _Writer:
             x, weight = role.of
             of = self.activation(op, x), elements[weight]
         source, (stored,) = op.operands[index], real.operands
-        journal.note(ConstantPlaced, source, op, role.kind, stored, of)
+        left = None
+        if role.kind == "weight" and grid_of(source) is not None:
+            left = unheld(source, role.axis if self.per_channel else None, self.seen.storage)
+            count("weights on grids of training", left is None)
+        journal.note(ConstantPlaced, source, op, role.kind, stored, of, left)
 
     def note_change(self, op: Op, value: Op, wanted: Element | None, real: Op) -> None:
         if wanted is None or value not in self.constraints.node_of:

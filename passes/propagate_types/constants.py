@@ -9,6 +9,7 @@ from qir.errors import QirError
 from qir.ir import Op, const, place_of
 from qir.roles import Role
 from qir.rounding import activation_grid, quantize_array, weight_scale
+from qir.trained import grid_of
 from qir.types import DTYPES, DType, Element, Grid, per_tensor
 
 INT32_HALF = (2**31 - 1) / 2
@@ -38,6 +39,17 @@ def power_of_two_element(span: tuple[float, float], role: Role) -> Element:
     return Element(dtype, per_tensor(scale, 0))
 
 
+def operand_element(source: Op, storage: Storage) -> Element:
+    """The element of a constant where an activation may stand: that of training, or its range's."""
+    given = grid_of(source)
+    if given is not None and given.dtype == storage.activation and given.grid.per_tensor:
+        element = Element(given.dtype, per_tensor(given.grid.scale, given.grid.zero))
+        stored = np.round(source.value.astype(np.float64) / element.grid.scale) + element.grid.zero
+        if ((element.lo <= stored) & (stored <= element.hi)).all():
+            return element
+    return activation_element(*extent(source.value), storage)
+
+
 def extent(array: np.ndarray) -> tuple[float, float]:
     """The range of a constant, zero included; infinities are left out."""
     finite = array[np.isfinite(array)]
@@ -61,9 +73,10 @@ def affine_elements(
 ) -> dict[int, Element]:
     """The elements of an op's weights and biases by operand number.
 
-    Weights are symmetric and narrow, their largest magnitude on the last stored value; a bias
-    stands on the product of the scales of its activation and its weight. Where that would put a
-    bias beyond half of i32, the weight's scale is raised until it does not.
+    Weights are symmetric and narrow, their largest magnitude on the last stored value, unless
+    training rounded them to a grid that can be theirs (`unheld`). A bias stands on the product of
+    the scales of its activation and its weight; where that would put it beyond half of i32, the
+    weight's scale is raised until it does not.
     """
     scales = {
         i: _weight_scales(op, i, role.axis if per_channel else None, storage)
@@ -76,7 +89,8 @@ def affine_elements(
             x, weight = role.of
             step = np.float64(activation(x).grid.scale)
             bias = np.abs(op.operands[i].value.astype(np.float64))
-            scales[weight] = _guarded(scales[weight], bias, step)
+            channels = op.operands[weight].shape[roles[weight].axis] if per_channel else None
+            scales[weight] = _guarded(scales[weight], bias, step, channels)
             found[i] = _bias_element(step * scales[weight], bias.size, storage)
     for i, scale in scales.items():
         axis = roles[i].axis if scale.ndim else None
@@ -90,13 +104,39 @@ def _weight_scales(op: Op, index: int, axis: int | None, storage: Storage) -> np
     if not np.isfinite(array).all():
         raise QirError(f"the weight of {op.kind} holds nan or infinity", at=place_of(op),
                        help="quantization needs finite weights")  # fmt: skip
+    given = grid_of(op.operands[index])
+    if given is not None and unheld(op.operands[index], axis, storage) is None:
+        return given.grid.scale
     others = tuple(i for i in range(array.ndim) if i != axis)
     largest = np.abs(array).max(axis=others if axis is not None else None, initial=0.0)
     return weight_scale(largest, storage.weight.hi)
 
 
-def _guarded(scale: np.ndarray, bias: np.ndarray, step: np.float64) -> np.ndarray:
-    """Weight scales, raised where a bias would not fit into half of the accumulator."""
+def unheld(weight: Op, axis: int | None, storage: Storage) -> str | None:
+    """Why the grid that training rounded a weight to is none for it; None where it is one.
+
+    Weights are symmetric, so what training stored far from its zero point may be out of reach.
+    """
+    grid = grid_of(weight).grid
+    if grid.axis not in (None, axis):
+        takes = "one for all" if axis is None else f"one for each index of axis {axis}"
+        return f"it has a scale for each index of axis {grid.axis}, the weight takes {takes}"
+    scale, _ = grid.expanded(weight.type.rank)
+    steps = np.abs(np.round(weight.value.astype(np.float64) / scale)).max(initial=0.0)
+    if steps > storage.weight.hi:
+        return (f"it lies up to {int(steps)} steps from 0, and weights are stored within "
+                f"{storage.weight.hi} of it")  # fmt: skip
+    return None
+
+
+def _guarded(scale: np.ndarray, bias: np.ndarray, step: np.float64, channels: int | None):
+    """Weight scales, raised where a bias would not fit into half of the accumulator.
+
+    channels: how many may have a scale each; one that training gave to all is raised where needed.
+    """
+    if channels is not None and not scale.ndim:
+        each = _guarded(np.full(channels, scale), bias, step, channels)
+        return each if (each != scale).any() else scale
     if scale.ndim:  # depthwise: several outputs, so several biases, share a channel's weights
         least = bias.reshape(scale.size, -1).max(axis=1, initial=0.0)
     else:

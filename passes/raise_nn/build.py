@@ -5,6 +5,7 @@ import numpy as np
 from qir.errors import require
 from qir.ir import Op, const
 from qir.shapes import open_shape
+from qir.trained import moved
 
 from ...dialects import lax
 
@@ -18,7 +19,7 @@ def transposed(x: Op, order) -> Op:
     if order == tuple(range(len(order))):
         return x
     if x.is_const and _on_one_grid(x):
-        return like(x, x.value.transpose(order))
+        return moved(x, lambda a: a.transpose(order))
     return lax.transpose(x, permutation=order)
 
 
@@ -35,7 +36,7 @@ def reshaped(x: Op, shape) -> Op:
     if shape == x.shape:
         return x
     if x.is_const and _on_one_grid(x):
-        return like(x, x.value.reshape(shape))
+        return moved(x, lambda a: a.reshape(shape))
     return lax.reshape(x, shape=open_shape(x.shape, shape))
 
 

@@ -5,10 +5,11 @@ from qir.ir import Op
 from qir.pattern import V
 from qir.rewrite import rule
 from qir.shapes import transposed_crops
+from qir.trained import moved
 from qir.windows import shortest_padding
 
 from ...dialects import lax, nn
-from .build import computes_floats, inverse, like, reshaped, transposed
+from .build import computes_floats, inverse, reshaped, transposed
 
 
 @rule(lax.conv_general_dilated(V.x, V.w) @ "op")
@@ -47,7 +48,7 @@ def dilated_input_is_transposed_conv(op, x, w):
          if transposed_crops(image.type, filters.type, strides, name) == crops), crops
     )  # fmt: skip
     if filters.is_const:
-        filters = like(filters, filters.value[::-1, ::-1])
+        filters = moved(filters, lambda a: a[::-1, ::-1])
     else:
         filters = lax.reverse(filters, axes=(0, 1))
     y = nn.transposed_conv2d(image, filters, strides=strides, padding=padding)

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..decisions import ConstantPlaced
-from ..ir import Op
 from ..rounding import weight_scale
+from ..trained import grid_of
 from ..types import Element
 from .words import FEW, about, element_text, number_text, range_text, several
 
@@ -16,7 +16,7 @@ def constant_lines(placed: ConstantPlaced) -> Iterator[str]:
     element = placed.stored.type.element
     yield f"{element_text(element)}, as {_PARTS[placed.role]} of {about(placed.reader)}"
     if placed.role == "weight":
-        yield from _weight(placed.source, element)
+        yield from _weight(placed, element)
     elif placed.role == "bias":
         yield from _bias(*placed.of)
     elif placed.role == "same":
@@ -34,8 +34,15 @@ _PARTS = {
 }
 
 
-def _weight(source: Op, element: Element) -> Iterator[str]:
-    """The largest magnitudes that the scales come from."""
+def _weight(placed: ConstantPlaced, element: Element) -> Iterator[str]:
+    """Training, or the largest magnitudes, that the scales come from."""
+    source, given = placed.source, grid_of(placed.source)
+    if placed.left is not None:
+        yield f"not the grid that training rounded it to: {placed.left}"
+    elif given is not None:
+        yield "training rounded it to this grid"
+        yield from _raised(int((element.grid.scale > given.grid.scale).sum()))
+        return
     grid, array = element.grid, np.abs(source.value.astype(np.float64))
     others = tuple(i for i in range(array.ndim) if i != grid.axis)
     largest = array.max(axis=others if grid.axis is not None else None, initial=0.0)
@@ -49,7 +56,10 @@ def _weight(source: Op, element: Element) -> Iterator[str]:
         low, high = int(largest.argmin()), int(largest.argmax())
         yield (f"  from {number_text(largest[low])} in channel {low} to "
                f"{number_text(largest[high])} in channel {high}")  # fmt: skip
-    raised = int((grid.scale > weight_scale(largest, element.hi)).sum())
+    yield from _raised(int((grid.scale > weight_scale(largest, element.hi)).sum()))
+
+
+def _raised(raised: int) -> Iterator[str]:
     if raised:
         yield f"  {several(raised, 'scale')} raised, that the bias fits into half of 32 bits"
 

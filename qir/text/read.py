@@ -214,23 +214,38 @@ class _Reader:
     def const(self, record: OpText) -> Op:
         call = record.call
         value = call.kwargs.get("value")
-        if value is None or call.args or len(call.kwargs) > 1:
+        if value is None or call.args or call.kwargs.keys() - {"value", "trained"}:
             self.fail("a constant is written const(value=...)", call.offset)
         if record.type is None:
             self.fail("a constant needs its type", call.offset, len(call.name))
         type = self.type(record.type)
+        trained = self.trained(call, type)
         try:
             if isinstance(value, Ref):
-                return const(self.resource(value), type, location=record.location)
+                return const(self.resource(value), type, None, record.location, trained)
             array = self.arrays.get(record.form)
             if array is None:
                 array = self.array(value, type, record.target)
-            node = const(array, type, name=record.target, location=record.location)
+            node = const(array, type, record.target, record.location, trained)
         except (ValueError, TypeError, OverflowError) as error:
             return self.fail(f"no constant of {type}: {error}", call.offset, len(call.name))
         if record.form and value != "random":  # that one depends on the name
             self.arrays[record.form] = node.value
         return node
+
+    def trained(self, call: CallText, type: Type) -> Element | None:
+        """The grid that training rounded a constant to."""
+        if "trained" not in call.kwargs:
+            return None
+        element, offset = self.value(call.kwargs["trained"]), call.keyword_offsets["trained"]
+        grid = element.grid if isinstance(element, Element) else None
+        fits = grid is not None and not grid.dynamic and grid.block is None and type.is_float
+        if not fits or element.dtype.kind != "int":
+            self.fail("'trained' is the grid of reals, such as i8<0.05:0>", offset, len("trained"))
+        if grid.axis is not None and [*type.shape[grid.axis :]][:1] != [grid.scale.size]:
+            self.fail(f"{type} takes no {grid.scale.size} scales along axis {grid.axis}", offset,
+                      len("trained"))  # fmt: skip
+        return element
 
     def array(self, value, type: Type, name: str) -> np.ndarray:
         if type.size > WRITTEN:

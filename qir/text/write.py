@@ -185,6 +185,8 @@ class _Printer:
         inside = [self.names[o] for o in op.operands]
         if op.kind == "const":
             inside.append(f"value={self.constant(op)}")
+            if op.attributes.get("trained") is not None:
+                inside.append(f"trained={self.value(op.attributes['trained'])}")
         elif op.kind == "item":
             inside.append(f"index={op.attributes['index']}")
         else:

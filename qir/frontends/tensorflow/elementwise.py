@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from qir.dialects import lax, nn, quant
+from qir.dialects import lax, nn
 
 from ...errors import require
 from ...ir import Op, const
-from ...types import Type, dtype_of
-from .table import attribute, imports
+from ...types import Type
+from .table import attribute, imports, storage
 
 _SAME = {
     "Abs": lax.abs, "Acos": lax.acos, "Acosh": lax.acosh, "Add": lax.add, "AddV2": lax.add,
@@ -135,16 +135,5 @@ def select(node, condition, a, b):
 
 @imports("Cast")
 def cast(node, x):
-    to = dtype_of(np.empty((), attribute(node, "DstT").as_numpy_dtype))
-    return x if to == x.dtype else lax.convert(x, to=to.name)
-
-
-@imports("FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxArgs")
-def fake_quant(node, x, *ends):
-    if ends:
-        require(all(end.is_const for end in ends), "the range is computed from an input")
-        low, high = (float(end.value) for end in ends)
-    else:
-        low, high = attribute(node, "min"), attribute(node, "max")
-    return quant.fake_quant(x, lo=low, hi=high, bits=attribute(node, "num_bits"),
-                            narrow=attribute(node, "narrow_range"))  # fmt: skip
+    to = storage(attribute(node, "DstT"))
+    return x if to == x.dtype.name else lax.convert(x, to=to)

@@ -11,18 +11,19 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from ...dialect import items
 from ...errors import Declined, QirError
 from ...ir import Op
-from ...types import dtype_of
 from ..values import MISSING, Known, Missing, Problems, Value, located, meanings, node_of
 from . import (  # noqa: F401  they fill the table
     contractions,
     elementwise,
     movement,
+    quantized,
     volumes,
     windows,
 )
 from .control import CONTROL
+from .fake_quant import ROUNDINGS
 from .sources import Source
-from .table import IMPORTS
+from .table import IMPORTS, storage
 
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 IGNORED = ("NoOp", "Assert")
@@ -71,7 +72,7 @@ class Importer:
     def node(self, node, operands: list[Value]) -> list[Value]:
         """The results of one operation."""
         if node.type == "Const":
-            return [Known(tf.make_ndarray(node.get_attr("value")), node.name)]
+            return [Known(_stored(tf.make_ndarray(node.get_attr("value"))), node.name)]
         if node.type in ("ReadVariableOp", "Identity") and not isinstance(operands[0], Op):
             return [operands[0]]
         if node.type in CALLS:
@@ -107,6 +108,8 @@ class Importer:
         """The results of an operation on constants: by our meaning of it, else by TensorFlow's."""
         name = next((o.name for o in operands if o.name and np.size(o.array) > 1), None)
         try:
+            if node.type in ROUNDINGS:
+                return list(self.imported(node, operands))
             if node.type in IMPORTS:
                 return [Known(array, name) for array in meanings(self.imported(node, operands))]
         except (Declined, QirError):
@@ -115,7 +118,7 @@ class Importer:
         if build is None:
             self.problems.add(node.type, None, node.name)
             return [MISSING] * len(node.outputs)
-        arrays = iter([tf.constant(o.array, tensor.dtype)
+        arrays = iter([tf.constant(_given(o.array, tensor.dtype), tensor.dtype)
                        for o, tensor in zip(operands, node.inputs, strict=True)])  # fmt: skip
         taken: dict[str, object] = {}
         for argument in node.op_def.input_arg:
@@ -131,7 +134,7 @@ class Importer:
                   if each in known and each not in taken}  # fmt: skip
         with tf.init_scope(), tf.device("CPU:0"):
             found = build(**taken)
-        return [Known(np.asarray(value), name) for value in tf.nest.flatten(found)]
+        return [Known(_stored(np.asarray(value)), name) for value in tf.nest.flatten(found)]
 
     def imported(self, node, operands: list[Value]):
         """The ops of an operation's results, which and whose helpers stand at its name."""
@@ -140,8 +143,8 @@ class Importer:
         results = built if isinstance(built, tuple) else items(built)
         located(results, ours, node.name)
         for result, tensor in zip(results, node.outputs, strict=False):
-            expected = dtype_of(np.empty((), tensor.dtype.as_numpy_dtype))
-            if result.dtype != expected:
+            expected = storage(tensor.dtype)
+            if result.dtype.name != expected:
                 raise QirError(f"the import gave {result.type}, TensorFlow has {expected}")
         return (*results, *[MISSING] * (len(node.outputs) - len(results)))
 
@@ -153,6 +156,16 @@ def _body(graphs, name: str):
         return found.graph
     with graphs[-1].as_default():
         return function_def_to_graph(found.cached_definition)
+
+
+def _stored(array: np.ndarray) -> np.ndarray:
+    """An array of quantized numbers, which are records of one field, as the integers it holds."""
+    return array[array.dtype.names[0]] if array.dtype.names else array
+
+
+def _given(array, kind):
+    """An array as TensorFlow takes it: integers as quantized numbers."""
+    return array.view(kind.as_numpy_dtype) if kind.is_quantized else array
 
 
 def _extents(node, x: Op) -> Known:

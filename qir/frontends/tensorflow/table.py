@@ -7,6 +7,10 @@ import numpy as np
 from ...errors import require
 from ...ir import Op
 from ...tables import table
+from ...types import dtype_of
+
+QUANTIZED = {"qint8": "i8", "quint8": "u8", "qint16": "i16", "quint16": "u16", "qint32": "i32"}
+"""TensorFlow's types of quantized integers, and the integers they are stored as."""
 
 IMPORTS: dict[str, Callable] = table(lambda build: build)
 """By the operation's type; `(node, *operands) -> op`, a tuple of ops where it has several results.
@@ -26,6 +30,13 @@ def imports(*types: str) -> Callable[[Callable], Callable]:
         return build
 
     return declare
+
+
+def storage(kind) -> str:
+    """The name of the storage type that holds a type of TensorFlow."""
+    if kind.name in QUANTIZED:
+        return QUANTIZED[kind.name]
+    return dtype_of(np.empty((), kind.as_numpy_dtype)).name
 
 
 def attribute(node, name: str):

@@ -9,10 +9,11 @@ from ...ir import Func, Module, parameter
 from ...types import Type, dtype
 from .graph import Importer
 from .sources import source_of
+from .table import QUANTIZED
 
 NAMES = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "float64": "f64", "int8": "i8",
          "uint8": "u8", "int16": "i16", "uint16": "u16", "int32": "i32", "int64": "i64",
-         "uint32": "u32", "bool": "bool"}  # fmt: skip
+         "uint32": "u32", "bool": "bool", **QUANTIZED}  # fmt: skip
 
 
 def trace(model, *example_args, name: str = "main", batch: int = 1,

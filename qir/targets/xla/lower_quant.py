@@ -9,9 +9,11 @@ import numpy as np
 from jax import lax
 
 from ...dialects.quant import requantize
+from ...dialects.quant.fake import levels_of, onto_integers, ranges_of
 from ...evaluate import evaluate_op
 from ...ir import parameter
-from ...rounding.grids import half_away, in_f32
+from ...rounding import fake
+from ...rounding.grids import in_f32
 from ...types import TupleType, Type
 from . import rescale
 from .lower_tflite import WIDE
@@ -71,14 +73,23 @@ def _(op, x):
 
 @lowers("quant.fake_quant")
 def _(op, x):
-    a = op.attributes
-    low, high = np.float32(1 if a["narrow"] else 0), np.float32(2 ** a["bits"] - 1)
-    scale = (np.float32(a["hi"]) - np.float32(a["lo"])) / (high - low)
-    zero = np.clip(half_away(low - np.float32(a["lo"]) / scale), low, high)
-    least, most = (low - zero) * scale, (high - zero) * scale
-    levels = jnp.floor(_quotient(jnp.clip(x, least, most) - least, scale) + np.float32(0.5))
-    # The clamp changes nothing and keeps XLA from contracting product and sum to an FMA.
-    return jnp.clip(levels * scale, np.float32(0), np.finfo(np.float32).max) + least
+    return fake.onto_quotient(x, levels_of(op, *ranges_of(op)), jnp, _quotient)
+
+
+@lowers("quant.fake_quant_per_channel")
+def _(op, x, lo, hi):
+    return fake.onto_product(x, _levels(op, lo, hi), jnp)
+
+
+@lowers("quant.quantize_and_dequantize")
+def _(op, x, lo, hi):
+    return onto_integers(op, x, _levels(op, lo, hi), jnp)
+
+
+def _levels(op, lo, hi):
+    """The levels of a range: by numpy where the range is known, else by XLA."""
+    known = ranges_of(op)
+    return levels_of(op, lo, hi, jnp, _quotient) if known is None else levels_of(op, *known)
 
 
 def _tabulated(op) -> bool:
@@ -93,7 +104,7 @@ def _steps(to):
 
 def _quotient(x, scale):
     # A divisor that XLA sees broadcast becomes a product with its reciprocal; see rescale.quantize.
-    return x / jnp.where(x != x, x, np.asarray(scale, x.dtype))
+    return x / jnp.where(x != x, x, jnp.asarray(scale, x.dtype))
 
 
 def _reals(type, x):

@@ -1,4 +1,4 @@
-"""The quant dialect: observers, ranges, and the casts between reals and the integers on a grid.
+"""Observers, ranges, and the casts between reals and the integers on a grid.
 
 `observe` and `stats` change nothing; they mark where a range is needed, and the range found. The
 casts follow TFLite: QUANTIZE rounds x / scale half away from zero, DEQUANTIZE gives
@@ -9,18 +9,13 @@ from typing import Literal
 
 import numpy as np
 
-from qir.dialect import Dialect
 from qir.errors import require
 from qir.ranges import of_element
 from qir.rounding import quantize_array
 from qir.rounding.grids import half_away
 from qir.types import DTYPES, Element, Type
 
-quant = Dialect("quant", "Observers, ranges, and the casts between reals and stored integers.")
-
-
-def _real(x: Type) -> None:
-    require(x.dtype.name == "f32", f"takes f32, found {x}")
+from .dialect import quant, takes_f32
 
 
 def _quantized(x: Type) -> None:
@@ -56,14 +51,14 @@ def observe(
 
     `method` is how the range is to be found; an option of `calibrate` overrules it.
     """
-    _real(x)
+    takes_f32(x)
     return x
 
 
 @quant.op
 def stats(x: Type, *, name: str, lo: float, hi: float) -> Type:
     """x itself, known to lie between lo and hi; `name` is that of its statistics."""
-    _real(x)
+    takes_f32(x)
     require(lo <= hi, f"'lo' must not be above 'hi', found {lo} and {hi}")
     require(np.isfinite(lo) and np.isfinite(hi), f"a range is finite, found [{lo}, {hi}]")
     return x
@@ -126,36 +121,3 @@ def _reals(type: Type, stored: np.ndarray) -> np.ndarray:
     """What stored integers stand for, in f64."""
     scale, zero = type.grid.expanded(type.rank)
     return scale.astype(np.float64) * (stored.astype(np.int64) - zero)
-
-
-@quant.op
-def fake_quant(x: Type, *, lo: float, hi: float, bits: int = 8, narrow: bool = False) -> Type:
-    """x rounded to the 2^bits levels between lo and hi, moved so that zero is one of them.
-
-    As tf.quantization.fake_quant_with_min_max_vars, in f32: `narrow` leaves out the lowest level.
-    """
-    _real(x)
-    require(2 <= bits <= 16, f"'bits' must be 2 to 16, found {bits}")
-    require(lo <= 0 <= hi and lo < hi, f"the range must hold zero, found [{lo}, {hi}]")
-    return x
-
-
-def fake_ends(op) -> tuple[float, float]:
-    """The least and the greatest value that a fake quantization gives, zero among its levels."""
-    least, most, _ = _levels(op)
-    return float(least), float(most)
-
-
-def _levels(op) -> tuple[np.float32, np.float32, np.float32]:
-    a = op.attributes
-    low, high = np.float32(1 if a["narrow"] else 0), np.float32(2 ** a["bits"] - 1)
-    scale = (np.float32(a["hi"]) - np.float32(a["lo"])) / (high - low)
-    zero = np.clip(half_away(low - np.float32(a["lo"]) / scale), low, high)
-    return (low - zero) * scale, (high - zero) * scale, scale
-
-
-@fake_quant.means
-def _(op, x):
-    least, most, scale = _levels(op)
-    levels = np.floor((np.clip(x, least, most) - least) / scale + np.float32(0.5))
-    return levels * scale + least
