@@ -6,12 +6,14 @@ grid of their operands on, so their results need one only where they mix in cons
 """
 
 import re
+import warnings
 from dataclasses import replace
 from pathlib import PurePath
 from typing import Literal
 
+from qir.errors import QirWarning
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, derived, kept, transform
+from qir.ir import OPS, Func, Op, derived, kept, place_of, transform
 from qir.quantizable import chains, inside_chain, is_real, roles_in, takes_part
 from qir.roles import FLOAT, INDEX, Role, Roles
 from qir.timing import count
@@ -72,6 +74,11 @@ def _trained(func: Func) -> tuple[Func, dict[Op, tuple[float, float]]]:
             return quant.fixed(node)
         span = quant.ends(node)
         if span is None:
+            if op.attributes.get("axis") is not None:
+                warnings.warn(QirWarning(
+                    f"{op.kind} along axis {op.attributes['axis']} stays in float: a value has one "
+                    "scale, only weights have several; train it with one range for the whole value",
+                    at=place_of(op)), stacklevel=2)  # fmt: skip
             return node
         ranges[operands[0]] = span
         return operands[0]

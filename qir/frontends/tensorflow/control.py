@@ -7,6 +7,7 @@ import numpy as np
 from qir.dialects import lax
 
 from ...errors import Declined
+from ...ir import Op
 from ..loops import STEPS, at_most, part, stacked
 from ..values import MISSING, Known, Missing, Value, located, node_of
 
@@ -85,10 +86,19 @@ def set_item(importer, node, operands: list) -> list:
 
 def stack(importer, node, operands: list) -> list:
     """The elements of a list along a new first axis."""
-    values = _items(operands[0])
-    if any(value is None for value in values):
-        raise Declined("a list is read before all of its elements are put")
-    return [stacked(values, importer.made, node.name)]
+    return [stacked(filled(_items(operands[0])), importer.made, node.name)]
+
+
+def filled(values: tuple) -> tuple:
+    """The elements of a list, zeros of their shape where none was put yet, as TensorFlow has it."""
+    found = next((value for value in values if isinstance(value, (Known, Op))), None)
+    if found is None and None in values:
+        raise Declined("a list is read before any of its elements is put")
+    if isinstance(found, Op):
+        zeros = Known(np.zeros(found.shape, found.dtype.numpy))
+    else:
+        zeros = found and Known(np.zeros_like(found.array))
+    return tuple(zeros if value is None else value for value in values)
 
 
 def length(importer, node, operands: list) -> list:

@@ -17,25 +17,34 @@ from . import (  # noqa: F401  they fill the table
     elementwise,
     movement,
     quantized,
+    sequences,
     volumes,
     windows,
 )
+from .arrays import ARRAYS
 from .control import CONTROL
 from .fake_quant import ROUNDINGS
+from .frames import EXITS, MERGES, SWITCHES, Loop, joined, joined_reads
 from .sources import Source
 from .table import IMPORTS, storage
 
+JOINS = (*EXITS, *MERGES)
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-IGNORED = ("NoOp", "Assert")
+HANDED_ON = ("ReadVariableOp", "Identity")
 
 
 @dataclass(frozen=True, eq=False)
 class Importer:
-    """One trace: the graph's variables, what could not be imported, the nodes of constants."""
+    """One trace: the graph's variables, what could not be imported, the nodes of constants.
+
+    loops: those of version 1 by their Exits; sides: by graph, what its operations run under.
+    """
 
     source: Source
     problems: Problems = field(default_factory=lambda: Problems("TensorFlow operation"))
     made: dict[Known, Op] = field(default_factory=dict)
+    loops: dict[object, Loop] = field(default_factory=dict)
+    sides: dict[object, dict] = field(default_factory=dict)
 
     def run(self, parameters: Sequence[Op]) -> tuple[Op, ...]:
         """The results of a graph on its inputs; QirError lists all that is not imported."""
@@ -46,6 +55,9 @@ class Importer:
             values[ref] = Known(array, name)
         found = self.tensors([tensor for _, tensor in self.source.outputs], values)
         self.problems.refuse('declare @imports("{}") in a file of qir/frontends/tensorflow/')
+        for value, (_, tensor) in zip(found, self.source.outputs, strict=True):
+            if not isinstance(value, (Op, Known)):
+                raise QirError("a result of the model is a list, no tensor", at=tensor.op.name)
         return tuple(node_of(value, self.made, "results") for value in found)
 
     def tensors(self, wanted: Sequence, values: dict) -> list[Value]:
@@ -57,12 +69,17 @@ class Importer:
             if all(out.ref() in values for out in node.outputs):
                 stack.pop()
                 continue
-            open_ = [t.op for t in node.inputs if t.ref() not in values]
-            if open_ and node.name not in entered:
-                entered.add(node.name)
+            joins = node.type in JOINS
+            reads = joined_reads(self, node, values) if joins else node.inputs
+            open_ = [t.op for t in reads if t.ref() not in values]
+            if open_ and (node.name, len(reads)) not in entered:
+                entered.add((node.name, len(reads)))
                 stack += open_
                 continue
             stack.pop()
+            if joins:
+                values.update(joined(self, node, values))
+                continue
             operands = [values.get(t.ref(), MISSING) for t in node.inputs]
             results = self.node(node, operands)
             values.update((out.ref(), value)
@@ -73,17 +90,20 @@ class Importer:
         """The results of one operation."""
         if node.type == "Const":
             return [Known(_stored(tf.make_ndarray(node.get_attr("value"))), node.name)]
-        if node.type in ("ReadVariableOp", "Identity") and not isinstance(operands[0], Op):
+        if node.type in HANDED_ON and not isinstance(operands[0], Op):
             return [operands[0]]
+        if node.type in SWITCHES:
+            return [operands[0], operands[0]]
         if node.type in CALLS:
             return self.function(node, "f", operands)
         if node.type in ("Shape", "Rank", "Size") and isinstance(operands[0], Op):
             return [_extents(node, operands[0])]
-        control = CONTROL.get(node.type)
+        control = CONTROL.get(node.type) or ARRAYS.get(node.type)
         known = all(isinstance(o, Known) for o in operands) and node.type != "Placeholder"
         if known and control is None:
             return self.evaluated(node, operands)
-        if any(isinstance(o, Missing) for o in operands) and node.type in IMPORTS:
+        followed = node.type in IMPORTS or node.type in ARRAYS
+        if any(isinstance(o, Missing) for o in operands) and followed:
             return [MISSING] * len(node.outputs)
         if control is None and node.type not in IMPORTS:
             self.problems.add(node.type, None, node.name)

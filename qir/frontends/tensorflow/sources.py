@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ...errors import QirError
+from .frames import is_inner
 
 tf.get_logger().setLevel("ERROR")
 VARIABLES = ("VariableV2", "VarHandleOp")
@@ -173,7 +174,9 @@ def _of_graph_def(definition) -> Source:
     operations = graph.get_operations()
     inputs = [(op.name, op.outputs[0], _shape(op.outputs[0]), op.outputs[0].dtype.name)
               for op in operations if op.type == "Placeholder"]  # fmt: skip
-    read = {tensor.ref() for op in operations for tensor in op.inputs}
+    read = {each.name for op in operations
+            for each in (*(tensor.op for tensor in op.inputs), *op.control_inputs)}  # fmt: skip
     outputs = [(op.name, tensor) for op in operations for tensor in op.outputs
-               if tensor.ref() not in read and op.type not in ("Const", "NoOp", "Placeholder")]
+               if op.name not in read and not is_inner(tensor)
+               and op.type not in ("Const", "Placeholder")]  # fmt: skip
     return Source(graph, inputs, outputs)
