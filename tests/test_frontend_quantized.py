@@ -198,6 +198,32 @@ def test_weights_keep_the_grids_of_training(per_channel, normalized):
     assert apart.max() < 1.01  # one level of the result
 
 
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_interpreter_computes_what_was_trained(per_channel, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from qir.targets.tflite.interpreter import Interpreter
+
+    function = network(per_channel, True)
+    x = RNG.normal(0, 1, (2, 8, 8, 4)).astype(np.float32)
+    qir.quantize(qir.trace(function, x), calibration=[100 * x]).export_tflite(tmp_path / "a.tflite")
+    with Interpreter() as interpreter:
+        ((found,),) = interpreter.run((tmp_path / "a.tflite").read_bytes(), "tflite_builtin", [[x]])
+    assert (np.abs(found - function(x)) * 255 / 4).max() < 2.01  # its own rounding beside ours
+
+
+def test_a_value_along_an_axis_stays_in_float_with_a_warning():
+    def function(x):
+        y = tf.quantization.fake_quant_with_min_max_vars_per_channel(x, -LIMITS, LIMITS, name="odd")
+        return tf.nn.relu(y)
+
+    x = RNG.normal(0, 1, (2, 6)).astype(np.float32)
+    with pytest.warns(qir.errors.QirWarning, match="quant.fake_quant_per_channel along axis 1 "
+                                                   "stays in float"):  # fmt: skip
+        quantized = qir.quantize(qir.trace(tf.function(function), x), calibration=[x])
+    assert "quant.fake_quant_per_channel" in {op.kind for op in quantized.module.main.ops}
+    np.testing.assert_allclose(quantized(x), function(x), atol=0.02)
+
+
 def test_a_weight_out_of_reach_keeps_its_values():
     w = np.abs(DENSE.T)
 
