@@ -134,6 +134,14 @@ def test_a_frozen_graph(tmp_path):
             np.testing.assert_allclose(found, session.run("y:0", {"x:0": array}), rtol=1e-5)
 
 
+def test_results_of_a_frozen_graph_are_those_of_operations_that_nothing_reads():
+    with tf.Graph().as_default() as graph:
+        x = tf.compat.v1.placeholder(tf.float32, [1, 4, 4, 2], name="x")
+        y = tf.compat.v1.nn.fused_batch_norm(x, *np.ones((4, 2), np.float32), is_training=False)[0]
+        tf.nn.relu(tf.split(y, 2, -1)[0], name="y")  # not the statistics, nor the other half
+    assert qir.trace(graph.as_graph_def()).main.result_names == ("y",)
+
+
 F32 = RNG.uniform(0.1, 2, (2, 6, 6, 4)).astype(np.float32)
 KERNEL = RNG.normal(0, 1, (3, 3, 4, 5)).astype(np.float32)
 FUNCTIONS = {
