@@ -84,6 +84,16 @@ def test_bidirectional_dynamic_rnn(cell, lengths):
     same(qir.trace(frozen, batch=2), run, SEQUENCES)
 
 
+@pytest.mark.parametrize("cell", ["basic lstm", "lstm"])
+def test_a_dynamic_rnn_becomes_one_op_where_its_cell_is_known(cell):
+    def build(x):
+        return v1.nn.dynamic_rnn(CELLS[cell](), x, dtype=tf.float32)[0]
+
+    module = qir.trace(built(build, SEQUENCES.shape)[0])
+    kinds = [op.kind for op in qir.run_pipeline(module, "float_front").main.ops]
+    assert ("nn.lstm" in kinds) == ("nn.sigmoid" not in kinds) == (cell == "basic lstm")
+
+
 def test_an_unrolled_rnn_is_quantized():
     frozen, run = built(lambda x: v1.nn.dynamic_rnn(cells.BasicLSTMCell(8), x, dtype=tf.float32)[0],
                         SEQUENCES.shape)  # fmt: skip
