@@ -104,6 +104,7 @@ def offences(path: Path) -> list[str]:
         if inside(name, "qir.dialects"):
             # What TensorFlow Lite's operators come to is said in the other dialects.
             mirror = inside(name, "qir.dialects.tfl") and part == "dialects"
+            mirror |= inside(name, "qir.dialects.hybrid") and inside(other, "qir.dialects.nn")
             wrong = part not in FOR_DIALECTS and not mirror
         elif inside(name, "qir.passes", "qir.frontends", "qir.targets"):
             common = ("qir.frontends.values", "qir.frontends.loops")

@@ -12,9 +12,9 @@ from qir.ir import Op, const
 from qir.rounding import Rescale, derive
 from qir.types import Element, Grid, Type
 
-from .. import int8, lax, nn
+from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import Activation, Padding, builtin, clamp_of, on, on_grids
+from .dialect import Activation, Padding, builtin, clamp_of, is_hybrid, on, on_grids
 
 
 def _filter(x: Type, w: Type, rank: int = 4) -> None:
@@ -48,6 +48,8 @@ def _(op, kernels, x, w, b=None):
     }  # fmt: skip
     w = transposed(w, (1, 2, 3, 0))
     clamp = clamp_of(a["fused_activation_function"])
+    if is_hybrid(x, w):
+        return hybrid.conv2d(x, w, b, clamp=clamp, **geometry)
     if not on_grids(op, x, weight=w):
         return nn.conv2d(x, w, b, clamp=clamp, **geometry)
     return int8.conv2d(x, w, plain(b), to=op.type.element,
@@ -111,15 +113,18 @@ def _(op, kernels, x, w, b=None):
         "dilation": (a["dilation_h_factor"], a["dilation_w_factor"]),
     }  # fmt: skip
     clamp = clamp_of(a["fused_activation_function"])
-    if not on_grids(op, x, weight=w):
+    if not is_hybrid(x, w) and not on_grids(op, x, weight=w):
         w = lax.reshape(w, shape=(*w.shape[1:3], channels, w.shape[3] // channels))
         return nn.depthwise_conv2d(x, w, b, clamp=clamp, **geometry)
-    clamp, to = stored_clamp(clamp, op.type.element), op.type.element
     grouped = w.shape[3] != channels
     # filters with a scale each are a convolution in C groups
     w = transposed(w, (1, 2, 0, 3) if grouped else (1, 2, 3, 0))
     if not grouped and w.type.grid.axis is not None:
         w = _regridded(w, 2)
+    if is_hybrid(x, w):
+        layer = partial(hybrid.conv2d, groups=channels) if grouped else hybrid.depthwise_conv2d
+        return layer(x, w, b, clamp=clamp, **geometry)
+    clamp, to = stored_clamp(clamp, op.type.element), op.type.element
     build = partial(int8.conv2d, groups=channels) if grouped else int8.depthwise_conv2d
 
     def by(contract: str) -> Op:

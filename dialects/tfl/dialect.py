@@ -118,6 +118,12 @@ def on_grids(op: Op, *operands: Op, weight: Op | None = None) -> bool:
     return True
 
 
+def is_hybrid(x: Op, *weights: Op) -> bool:
+    """Whether a layer multiplies reals by integers: its kernel finds a grid for the reals."""
+    return x.type.is_float and all(w.dtype.name == "i8" and w.type.grid is not None
+                                   for w in weights)  # fmt: skip
+
+
 def clamp_of(activation: str) -> tuple[float, float] | None:
     """The real bounds that a fused activation clamps to."""
     require(activation in CLAMPS, f"the fused activation {activation} is no clamp")

@@ -8,10 +8,10 @@ from qir.expansions import expands
 from qir.rounding import Rescale, derive
 from qir.types import Element, Type
 
-from .. import int8, lax, nn
+from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
 from .convolutions import affine_rescale, plain, transposed
-from .dialect import Activation, builtin, clamp_of, on, on_grids
+from .dialect import Activation, builtin, clamp_of, is_hybrid, on, on_grids
 
 
 @builtin("FULLY_CONNECTED", "FullyConnectedOptions")
@@ -37,6 +37,8 @@ def _(op, kernels, x, w, b=None):
         x = lax.reshape(x, shape=(-1, w.shape[1]))
     w = transposed(w, (1, 0))
     clamp = clamp_of(a["fused_activation_function"])
+    if is_hybrid(x, w):
+        return hybrid.dense(x, w, b, clamp=clamp)
     if not on_grids(op, x, weight=w):
         return nn.dense(x, w, b, clamp=clamp)
     return int8.dense(x, w, plain(b), to=op.type.element,

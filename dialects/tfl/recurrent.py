@@ -10,11 +10,11 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
-from qir.types import DTYPES, Element, Type, per_tensor
+from qir.types import DTYPES, Element, Grid, Type, per_tensor
 
-from .. import int8, lax, nn
+from .. import hybrid, int8, lax, nn
 from ..int8.recurrent import TWELFTH, lstm_over, reference, scale_of
-from .dialect import Activation, builtin, on, on_grids, regridded
+from .dialect import Activation, builtin, is_hybrid, on, on_grids, regridded
 
 INPUTS = (
     "x", "input_to_input", "input_to_forget", "input_to_cell", "input_to_output",
@@ -102,7 +102,11 @@ def _(op, kernels, *xs):
         x = lax.reshape(x, shape=(1, *x.shape))
     elif not a["time_major"]:
         x = lax.transpose(x, permutation=(1, 0, 2))
-    build = _integer if on_grids(op, parts["x"], parts["state"]) else _real
+    weights = [part for name, part in parts.items() if "_to_" in name]
+    if is_hybrid(x, *weights):
+        build = _hybrid
+    else:
+        build = _integer if on_grids(op, parts["x"], parts["state"]) else _real
     y = build(op, x, parts)
     if op.type.rank == 2:
         return lax.reshape(y, shape=op.shape)
@@ -168,6 +172,26 @@ def _more(parts: dict, names, a, between, exponent: int) -> tuple[list[Op], dict
 
 def _clip(real: float, scale: np.float32, most: int) -> int:
     return int(min(np.float32(real) / scale, most)) if real > 0 else 0
+
+
+def _hybrid(op: Op, x: Op, parts: dict) -> Op:
+    """Reals by integer weights, each gate's on a scale of its own."""
+    a = op.attributes
+    plain = not a["cell_clip"] and not a["proj_clip"] and set(parts) == {
+        "x", "state", "cell", *(f"{kind}{gate}{end}" for gate in GATES for kind, end in (
+            ("input_to_", ""), ("recurrent_to_", ""), ("", "_bias")))}  # fmt: skip
+    require(plain, "a cell of reals by integers with clips, peepholes, a norm, a projection, or "
+            "without an input gate")  # fmt: skip
+
+    def together(kind: str) -> Op:
+        each = [parts[f"{kind}_to_{gate}"] for gate in GATES]
+        value = np.stack([_value(w).T for w in each])
+        grid = Grid(np.array([scale_of(w) for w in each]), 0, 0)
+        return const(value, Type(DTYPES["i8"], value.shape, grid))
+
+    bias = np.concatenate([_value(parts[f"{gate}_bias"]) for gate in GATES])
+    return hybrid.lstm(x, together("input"), together("recurrent"), const(bias), parts["state"],
+                       parts["cell"])  # fmt: skip
 
 
 def _real(op: Op, x: Op, parts: dict) -> Op:

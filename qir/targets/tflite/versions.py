@@ -4,12 +4,15 @@ import json
 from functools import cache
 from importlib import resources
 
-from qir.dialects.tfl.dialect import BUILTINS
+from qir.dialects.tfl.dialect import BUILTINS, is_hybrid
 
 from ...ir import Op
 
 OLDEST = "1.5.0"
 """The first TensorFlow release with the format."""
+HYBRID = {"CONV_2D": (2, 5), "DEPTHWISE_CONV_2D": (4, 6), "FULLY_CONNECTED": (9, 12),
+          "UNIDIRECTIONAL_SEQUENCE_LSTM": (3, 3)}  # fmt: skip
+"""Versions with integer weights of one scale and of several (`op_version.cc` of TensorFlow)."""
 
 
 @cache
@@ -32,9 +35,15 @@ def runtimes() -> dict[str, tuple[str, ...]]:
 
 
 def version_of(op: Op) -> int:
-    """The version of the operator that runs an op: by whether its first operand has 8 bits."""
+    """The version of the operator that runs an op: by whether its first operand has 8 bits.
+
+    Of layers that multiply reals by integers by whether their scales lie along an axis.
+    """
     operator = BUILTINS[op.kind].operator
     first = op.operands[0].type if op.operands else None
+    if operator in HYBRID and is_hybrid(op.operands[0], op.operands[1]):
+        one_scale, several = HYBRID[operator]
+        return one_scale if op.operands[1].type.grid.per_tensor else several
     if first is None or first.grid is None:
         return 1
     return capabilities().get(operator, {}).get("op_version_int8") or 1

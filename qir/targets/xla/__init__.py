@@ -5,7 +5,7 @@ from ...ir import Op
 from ...target import Target
 from .table import LOWERINGS
 
-DIALECTS = ("lax", "nn", "quant", "int8", "xla")
+DIALECTS = ("lax", "nn", "quant", "hybrid", "int8", "xla")
 """Every op of these has a lowering (a test sees to it); others may declare theirs."""
 
 TARGET = Target(

@@ -20,7 +20,7 @@ def _lstm(x, w, u, b, h, c):
         h = nn.sigmoid(output) * jnp.tanh(c)
         return (h, c), (h, c)
 
-    return lax.scan(step, tuple(_of_batch(x, each) for each in (h, c)), x)[1]
+    return lax.scan(step, tuple(of_batch(x, each) for each in (h, c)), x)[1]
 
 
 def _gates(row, w, b):
@@ -31,7 +31,8 @@ def _taken(h, u):
     return jnp.einsum("bi,gic->gbc", h, u)
 
 
-def _of_batch(x, state):
+def of_batch(x, state):
+    """A first state for every row of the batch of a sequence x[T,B,...]."""
     return jnp.broadcast_to(jnp.asarray(state), (x.shape[1], state.shape[1]))
 
 
@@ -53,7 +54,7 @@ def _(op, x, w, u, b, r, h):
         h = update * h + (1 - update) * jnp.tanh(given[2] + reset * (taken[2] + r))
         return h, h
 
-    return lax.scan(step, _of_batch(x, h), x)[1]
+    return lax.scan(step, of_batch(x, h), x)[1]
 
 
 @lowers("int8.lstm")
@@ -64,14 +65,14 @@ def _(op, gates, recurrent, bias, state, cell, *rest):
         state, cell = lstm.step(held, each, *carried)
         return (state, cell), state
 
-    start = tuple(_of_batch(gates, each).astype(jnp.int64) for each in (state, cell))
+    start = tuple(of_batch(gates, each).astype(jnp.int64) for each in (state, cell))
     return lax.scan(step, start, _by_gate(gates, bias))[1]
 
 
 @lowers("int8.gru")
 def _(op, gates, recurrent, bias, state, sigmoid, tanh):
     held = int8_gru.held_by(op, jnp.asarray, recurrent, bias, sigmoid, tanh)
-    start = _of_batch(gates, state).astype(jnp.int64)
+    start = of_batch(gates, state).astype(jnp.int64)
     return lax.scan(lambda h, each: gru.step(held, each, h), start, _by_gate(gates, bias))[1]
 
 

@@ -112,6 +112,9 @@ class Draft:
             return Element(DTYPES["bool"])[shape]
         if self.dialect in ("int8", "xla"):
             return self._integers(name, shape)
+        if self.dialect == "hybrid":
+            weight = name in ("w", "u")
+            return (self._weight(shape) if weight else Element(DTYPES["f32"]))[shape]
         if self.dialect == "quant":
             stored = self.name in ("dequantize", "requantize")
             return (self.stored() if stored else Element(DTYPES["f32"]))[shape]
@@ -135,8 +138,9 @@ class Draft:
         return self.stored()[shape]
 
     def _weight(self, shape=None) -> Element:
-        axis = {"dense": 1}.get(self.name, 3)
-        if self.name == "depthwise_conv2d" and shape is not None and shape[3] == 1:
+        axis = {"dense": 1, "lstm": 0, "gru": 0}.get(self.name, 3)
+        if self.name == "depthwise_conv2d" and shape is not None and (
+                shape[3] == 1 or self.dialect == "hybrid"):  # fmt: skip
             axis = 2
         scale = 2.0 ** self.rng.uniform(-9, -3)
         if shape is None or chance(self.rng, 0.4) or shape[axis] == 0:

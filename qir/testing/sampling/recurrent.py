@@ -4,7 +4,7 @@ from .draft import Draft
 from .operands import Shapes, shapes_of
 
 
-@shapes_of("nn.lstm", "nn.lstm_cells")
+@shapes_of("nn.lstm", "nn.lstm_cells", "hybrid.lstm")
 def _lstm(draft: Draft) -> Shapes:
     (steps, batch, inputs), width = _sequence(draft)
     state = (batch, width)
@@ -12,7 +12,7 @@ def _lstm(draft: Draft) -> Shapes:
             state, (steps, *state)]  # fmt: skip
 
 
-@shapes_of("nn.gru")
+@shapes_of("nn.gru", "hybrid.gru")
 def _gru(draft: Draft) -> Shapes:
     (steps, batch, inputs), width = _sequence(draft)
     return [(steps, batch, inputs), (3, inputs, width), (3, width, width), (3 * width,), (width,),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qir.dialects import int8, nn, tfl
+from qir.dialects import hybrid, int8, nn, tfl
 from qir.dialects.tfl.convolutions import cropped
 
 from ....errors import Declined, require
@@ -14,7 +14,7 @@ from ....types import Grid, Type
 from .fitting import finish, padded, product_of_scales, same_rescale, stated
 
 
-@rule(either(int8.conv2d, nn.conv2d)(...) @ "op")
+@rule(either(int8.conv2d, nn.conv2d, hybrid.conv2d)(...) @ "op")
 def convolution(op):
     """HWIO filters become OHWI."""
     same_rescale(op, product_of_scales(op))
@@ -24,7 +24,7 @@ def convolution(op):
                        **finish(op))  # fmt: skip
 
 
-@rule(either(int8.depthwise_conv2d, nn.depthwise_conv2d)(...) @ "op")
+@rule(either(int8.depthwise_conv2d, nn.depthwise_conv2d, hybrid.depthwise_conv2d)(...) @ "op")
 def depthwise_convolution(op):
     """Filters [KH,KW,C,M] become [1,KH,KW,C*M], with a scale for each of C*M."""
     _, w, *b = op.operands
@@ -42,12 +42,13 @@ def depthwise_convolution(op):
                                  padding=padding, **_window(op), **finish(op))  # fmt: skip
 
 
-@rule(either(int8.dense, nn.dense)(...) @ "op")
+@rule(either(int8.dense, nn.dense, hybrid.dense)(...) @ "op")
 def dense_layer(op):
     """Weights [K,N] become [N,K]."""
     same_rescale(op, product_of_scales(op))
     x, w, *b = op.operands
     return tfl.fully_connected(x, _weight(w, (1, 0)), *_bias(op, b), keep_num_dims=x.type.rank != 2,
+                               asymmetric_quantize_inputs=op.kind == hybrid.dense.name,
                                **finish(op))  # fmt: skip
 
 
@@ -77,6 +78,8 @@ def transposed_convolution(op):
 
 
 def _weight(w: Op, order: tuple[int, ...]) -> Op:
+    if w.kind == "tfl.dequantize":  # integers that are made reals before the layer
+        return w.with_operands(_weight(w.operands[0], order))
     require(w.is_const, "the weight is computed")
     grid = w.type.grid
     if grid is not None and grid.axis is not None:
@@ -88,11 +91,12 @@ def _weight(w: Op, order: tuple[int, ...]) -> Op:
 def _bias(op: Op, b: list[Op], w: Op | None = None) -> list[Op]:
     """The bias on the grid of the sums of products, zeros where there is none; reals as they are.
 
-    The kernels for 8 bits demand one.
+    The kernels with integer weights demand one.
     """
     x, channels = op.operands[0].type, op.shape[-1]
     if x.grid is None:
-        return b
+        hybrid_layer = op.operands[1].type.grid is not None
+        return b or [const(np.zeros(channels, np.float32), name="bias")] if hybrid_layer else b
     b = b or [const(np.zeros(channels, np.int32), name="bias")]
     require(b[0].is_const, "the bias is computed")
     scale = x.scale * (w or op.operands[1]).type.scale.ravel()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from qir.dialects import int8, nn, tfl
+from qir.dialects import hybrid, int8, nn, tfl
 from qir.dialects.int8.recurrent import lstm_over
 from qir.dialects.tfl.recurrent import GATES, INPUTS
 
@@ -60,6 +60,18 @@ def _sequence(x: Op, parts: dict[str, Op], **attributes) -> Op:
         **attributes)  # fmt: skip
 
 
+@rule(hybrid.lstm(V.x, C.w, C.u, C.b, C.h, C.c) @ "op")
+def hybrid_lstm(op, x, w, u, b):
+    """An LSTM of floats with integer weights, which are told by gate."""
+    scales = [np.broadcast_to(op.operands[i].type.grid.scale, 4) for i in (1, 2)]
+    biases, parts = b.reshape(4, -1), {"state": op.operands[4], "cell": op.operands[5]}
+    for i, gate in enumerate(GATES):
+        parts |= {f"input_to_{gate}": _stored(w[i].T, scales[0][i]),
+                  f"recurrent_to_{gate}": _stored(u[i].T, scales[1][i]),
+                  f"{gate}_bias": _told(biases[i])}  # fmt: skip
+    return _sequence(x, parts, asymmetric_quantize_inputs=True)
+
+
 @rule(nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c) @ "op",
       nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c, V.cells) @ "op")  # fmt: skip
 def float_lstm(op, x, w, u, b):
@@ -76,4 +88,4 @@ def _told(value: np.ndarray) -> Op:
     return const(np.ascontiguousarray(value))
 
 
-RULES = (integer_lstm, float_lstm)
+RULES = (integer_lstm, hybrid_lstm, float_lstm)
