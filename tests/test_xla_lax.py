@@ -68,6 +68,44 @@ def test_integer_arithmetic(dtype):
     compare(integer_arithmetic(dtype), arrays)
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_bits(dtype):
+    rng, a, b = np.random.default_rng(8), p("a", dtype, 4, 1, 30), p("b", dtype, 5, 30)
+    results = [OPS[f"lax.shift_{way}"](a, b) for way in ("left", "right_arithmetic",
+                                                         "right_logical")]  # fmt: skip
+    results += [lax.population_count(a), lax.clz(a), lax.bitcast(a, to="i8")]
+    compare(results, {"a": random(a, rng), "b": random(b, rng) % np.array(70, dtype_of(b))})
+
+
+def dtype_of(op):
+    return op.type.dtype.numpy
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_reduced_precision(dtype):
+    x = p("x", dtype, 40)
+    array = np.random.default_rng(9).normal(size=40) * 10.0 ** np.arange(-20, 20)
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype_of(x))
+    array[:3] = [np.nan, np.inf, -0.0]
+    results = [lax.reduce_precision(x, exponent_bits=e, mantissa_bits=m)
+               for e, m in ((5, 10), (8, 7), (4, 3), (5, 2), (1, 0), (3, 23))]  # fmt: skip
+    compare(results, {"x": array}, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "bf16", "i8", "i32"])
+def test_writes_at_run_time_places(dtype):
+    x, updates = p("x", dtype, 4, 5, 6), p("u", dtype, 7, 5)
+    numbers = {"update_window_dims": [1], "inserted_window_dims": [0, 2],
+               "scatter_dims_to_operand_dims": [0, 2]}  # fmt: skip
+    names = ("scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
+    results = [OPS[f"lax.{name}"](x, p("pairs", "i32", 7, 2), updates, **numbers, mode=mode)
+               for name in names for mode in ("clip", "drop")]  # fmt: skip
+    rng = np.random.default_rng(10)
+    compare(results, {"x": random(x, rng), "u": random(updates, rng), **PLACES},
+            rtol=1e-2 if dtype == "bf16" else 1e-5)  # fmt: skip
+
+
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
 def test_float_arithmetic(dtype):
     rng = np.random.default_rng(2)
@@ -120,6 +158,7 @@ def lookups(x):
         lax.take(x, rows, axis=1), lax.dynamic_slice(x, one, two, one, sizes=[2, -1, 3]),
         lax.dynamic_update_slice(x, corner, two, one, one),
         *(lax.gather(x, pairs, **numbers, slice_sizes=[1, 5, 1], mode=m) for m in ("clip", "fill")),
+        lax.gather(x, pairs, **numbers, slice_sizes=[1, 5, 1], mode="fill", value=2.0),
     ]  # fmt: skip
 
 
@@ -172,6 +211,8 @@ def test_reductions(dtype):
         lax.sort(x, axis=1),
         lax.top_k(x, k=3),
     ]
+    if dtype in ("f32", "bf16"):
+        results += [lax.cumlogsumexp(x, axis=1, reverse=back) for back in (False, True)]
     for name in ("cumsum", "cumprod", "cummax", "cummin"):
         results += [OPS[f"lax.{name}"](x, axis=a, reverse=a == 1) for a in (-1, 1)]
     results += [lax.sort(x, lax.neg(x), axis=-1, keys=1)]

@@ -22,6 +22,15 @@ from .binary import (
 from .binary import max_ as max
 from .binary import min_ as min
 from .binary import pow_ as pow
+from .bits import (
+    bitcast,
+    clz,
+    population_count,
+    reduce_precision,
+    shift_left,
+    shift_right_arithmetic,
+    shift_right_logical,
+)
 from .contractions import (
     conv_general_dilated,
     dot_general,
@@ -36,6 +45,7 @@ from .movement import slice_ as slice
 from .reductions import (
     argmax,
     argmin,
+    cumlogsumexp,
     cummax,
     cummin,
     cumprod,
@@ -49,6 +59,7 @@ from .reductions import (
     sort,
     top_k,
 )
+from .scatter import scatter, scatter_add, scatter_max, scatter_min, scatter_mul
 from .unary import abs_ as abs
 from .unary import (
     acos,
@@ -88,13 +99,15 @@ from .unary import round_ as round
 
 __all__ = [
     "abs", "acos", "acosh", "add", "and_", "argmax", "argmin", "asin", "asinh", "atan", "atan2",
-    "atanh", "broadcast", "cbrt", "ceil", "clamp", "concatenate", "conv_general_dilated", "convert",
-    "cos", "cosh", "cummax", "cummin", "cumprod", "cumsum", "div", "dot_general", "dynamic_slice",
-    "dynamic_update_slice", "eq", "erf", "erfc", "exp", "exp2", "expm1", "floor", "gather", "ge",
-    "gt", "integer_pow", "is_finite", "lax", "le", "limits", "log", "log1p", "logistic", "lt",
-    "max", "min", "mul", "ne", "neg", "not_", "or_", "pad", "pow", "reduce_and", "reduce_max",
-    "reduce_min", "reduce_or", "reduce_prod", "reduce_sum", "reduce_window_max",
-    "reduce_window_min", "reduce_window_sum", "rem", "reshape", "reverse", "round", "rsqrt",
-    "select", "sign", "sin", "sinh", "slice", "sort", "split", "sqrt", "square", "sub", "take",
-    "tan", "tanh", "top_k", "transpose", "xor",
+    "atanh", "bitcast", "broadcast", "cbrt", "ceil", "clamp", "clz", "concatenate",
+    "conv_general_dilated", "convert", "cos", "cosh", "cumlogsumexp", "cummax", "cummin", "cumprod",
+    "cumsum", "div", "dot_general", "dynamic_slice", "dynamic_update_slice", "eq", "erf", "erfc",
+    "exp", "exp2", "expm1", "floor", "gather", "ge", "gt", "integer_pow", "is_finite", "lax", "le",
+    "limits", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not_", "or_",
+    "pad", "population_count", "pow", "reduce_and", "reduce_max", "reduce_min", "reduce_or",
+    "reduce_precision", "reduce_prod", "reduce_sum", "reduce_window_max", "reduce_window_min",
+    "reduce_window_sum", "rem", "reshape", "reverse", "round", "rsqrt", "scatter", "scatter_add",
+    "scatter_max", "scatter_min", "scatter_mul", "select", "shift_left", "shift_right_arithmetic",
+    "shift_right_logical", "sign", "sin", "sinh", "slice", "sort", "split", "sqrt", "square", "sub",
+    "take", "tan", "tanh", "top_k", "transpose", "xor",
 ]  # fmt: skip

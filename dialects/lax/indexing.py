@@ -11,9 +11,11 @@ from qir.roles import INDEX, SAME, Roles, same
 from qir.types import Type
 
 from .dialect import alike, axis_of, lax, movable, per_axis
+from .movement import stored
 
 
-def _indices(*types: Type) -> None:
+def integers(*types: Type) -> None:
+    """Indices are plain integers."""
     for x in types:
         require(x.dtype.kind == "int" and x.grid is None, f"indices are integers, found {x}")
 
@@ -25,7 +27,7 @@ def take(x: Type, indices: Type, *, axis: int) -> Type:
     An index outside reads the nearest end, where `jnp.take` would fill in NaN.
     """
     movable(x)
-    _indices(indices)
+    integers(indices)
     axis = axis_of(x, axis)
     require(x.shape[axis] > 0, f"nothing to take from {x}")
     return x.with_shape((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
@@ -48,7 +50,7 @@ def dynamic_slice(x: Type, *starts: Type, sizes: Ints) -> Type:
     """
     movable(x)
     per_axis(x, sizes=sizes, starts=starts)
-    _indices(*starts)
+    integers(*starts)
     require(all(s.rank == 0 for s in starts), "starts are scalars, one an axis")
     full = [n if size == -1 else size for n, size in zip(x.shape, sizes, strict=True)]
     require(all(0 <= size <= n for size, n in zip(full, x.shape, strict=True)),
@@ -75,7 +77,7 @@ def dynamic_update_slice(x: Type, update: Type, *starts: Type) -> Type:
     """x with the block at scalar starts replaced by `update`; starts move as in dynamic_slice."""
     movable(x)
     alike(x, update)
-    _indices(*starts)
+    integers(*starts)
     per_axis(x, starts=starts)
     require(update.rank == x.rank, f"an update of {update} for {x}")
     require(all(k <= n for k, n in zip(update.shape, x.shape, strict=True)),
@@ -94,15 +96,16 @@ def _(op, x, update, *starts):
 def gather(x: Type, indices: Type, *, offset_dims: Ints, collapsed_slice_dims: Ints,
            start_index_map: Ints, operand_batching_dims: Ints = (),
            start_indices_batching_dims: Ints = (), slice_sizes: Ints,
-           mode: Literal["clip", "fill"] = "clip") -> Type:  # fmt: skip
+           mode: Literal["clip", "fill"] = "clip", value: float | None = None,
+           ) -> Type:  # fmt: skip
     """Slices of x at run-time indices, in XLA's most general form (`jax.lax.gather`).
 
     The last axis of `indices` holds one start for each axis in `start_index_map`. mode: slices that
-    reach outside are moved inside (`clip`) or filled (`fill`: NaN, the zero point, or the
-    lowest integer).
+    reach outside are moved inside (`clip`) or filled (`fill`) with `value`, unless given with NaN,
+    the zero point, the lowest signed or the highest unsigned integer.
     """
     movable(x)
-    _indices(indices)
+    integers(indices)
     per_axis(x, slice_sizes=slice_sizes)
     require(
         indices.rank >= 1 and indices.shape[-1] == len(start_index_map),
@@ -142,28 +145,31 @@ def _(op, x, indices):
         place = np.zeros((), np.int64)
         if axis in a["start_index_map"]:
             start = indices[..., a["start_index_map"].index(axis)].astype(np.int64)
-            start = _spread(start, batch_axes, len(out))
+            start = spread(start, batch_axes, len(out))
             inside = inside & (start >= 0) & (start <= n - sizes[axis])
             place = np.clip(start, 0, n - sizes[axis])
         if axis in a["operand_batching_dims"]:
             which = a["operand_batching_dims"].index(axis)
-            place = place + _iota(n, batch_axes[a["start_indices_batching_dims"][which]], len(out))
+            place = place + iota(n, batch_axes[a["start_indices_batching_dims"][which]], len(out))
         if axis in offset_axes:
-            place = place + _iota(sizes[axis], offset_axes[axis], len(out))
+            place = place + iota(sizes[axis], offset_axes[axis], len(out))
         places.append(place)
     result = np.broadcast_to(x[tuple(places)], out)
     if a["mode"] == "clip" or inside.all():
         return result
-    return np.where(np.broadcast_to(inside, out), result, _fill(op.type))
+    return np.where(np.broadcast_to(inside, out), result, _fill(op))
 
 
 @gather.spans
 def _(op, x, indices):
     x = x.flat()
-    return union(x, as_range(_fill(op.type))) if op.attributes["mode"] == "fill" else x
+    return union(x, as_range(_fill(op))) if op.attributes["mode"] == "fill" else x
 
 
-def _fill(type: Type):
+def _fill(op):
+    type, value = op.type, op.attributes["value"]
+    if value is not None:
+        return np.asarray(stored(value, type)).astype(type.dtype.numpy)
     if type.dtype.kind == "float":
         return type.dtype.numpy.type(np.nan)
     if type.grid is not None:  # NaN, quantized
@@ -171,12 +177,14 @@ def _fill(type: Type):
     return type.dtype.numpy.type(type.lo if type.lo < 0 else type.hi)
 
 
-def _spread(values: np.ndarray, axes, rank: int) -> np.ndarray:
+def spread(values: np.ndarray, axes, rank: int) -> np.ndarray:
+    """Values with their axes at these places of so many, the others being 1."""
     shape = [1] * rank
     for n, axis in zip(values.shape, axes, strict=True):
         shape[axis] = n
     return values.reshape(shape)
 
 
-def _iota(n: int, axis: int, rank: int) -> np.ndarray:
-    return _spread(np.arange(n), [axis], rank)
+def iota(n: int, axis: int, rank: int) -> np.ndarray:
+    """0 to n - 1 along one axis of so many."""
+    return spread(np.arange(n), [axis], rank)

@@ -159,7 +159,7 @@ def _(op, x):
     inner = op.attributes["interior"] or (0,) * x.ndim
     sides = list(zip(x.shape, low, high, inner, strict=True))
     grown = [n + max(0, n - 1) * between + max(0, a) + max(0, b) for n, a, b, between in sides]
-    y = np.full(grown, _stored(op.attributes["value"], op.type), x.dtype)
+    y = np.full(grown, stored(op.attributes["value"], op.type), x.dtype)
     y[tuple(slice(max(0, a), max(0, a) + max(0, n - 1) * (i + 1) + 1 if n else max(0, a), i + 1)
             for n, a, _, i in sides)] = x  # fmt: skip
     ends = zip(grown, sides, strict=True)
@@ -171,10 +171,10 @@ def _(op, x):
     low, high = op.attributes["low"], op.attributes["high"]
     sides = tuple(zip(low, high, op.attributes["interior"] or low, strict=True))
     x = x.flat() if sides and any(sides[-1]) else x
-    return union(x, as_range(_stored(op.attributes["value"], op.type)))
+    return union(x, as_range(stored(op.attributes["value"], op.type)))
 
 
-def _stored(value: float, type: Type):
+def stored(value: float, type: Type):
     """A real number as elements of this type store it."""
     if type.dtype.kind == "float":
         return value

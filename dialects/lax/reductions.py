@@ -80,13 +80,13 @@ argmax = _place("argmax", np.argmax, "Index of the first greatest element along 
 argmin = _place("argmin", np.argmin, "Index of the first least element along an axis.")
 
 
-def _running(name: str, compute, doc: str):
+def _running(name: str, compute, doc: str, kinds=("float", "int")):
     """An op `name(x, axis=, reverse=false)` of the shape of x."""
 
     def typing(x: Type, *, axis: int, reverse: bool = False) -> Type:
         plain(x)
         axis_of(x, axis)
-        require(x.dtype.kind in ("float", "int"), f"takes numbers, found {x}")
+        require(x.dtype.kind in kinds, f"takes {' or '.join(kinds)} elements, found {x}")
         return x
 
     def meaning(op, x):
@@ -104,6 +104,8 @@ cumsum = _running("cumsum", np.cumsum, "Running sum along an axis, from its end 
 cumprod = _running("cumprod", np.cumprod, "Running product along an axis.")
 cummax = _running("cummax", np.maximum.accumulate, "Running greatest element along an axis.")
 cummin = _running("cummin", np.minimum.accumulate, "Running least element along an axis.")
+cumlogsumexp = _running("cumlogsumexp", np.logaddexp.accumulate,
+                        "Logarithm of the running sum of powers along an axis.", ("float",))
 
 
 @lax.op
@@ -136,6 +138,9 @@ def top_k(x: Type, *, k: int) -> TupleType:
 def _(op, x):
     # the first of equals comes first, as in a stable ascending sort of what reverses the order;
     # -x does not for the lowest integer
-    order = np.argsort(~x if x.dtype.kind in "iu" else -wide(x), axis=-1, kind="stable")
+    if x.dtype.kind in "iu":
+        order = np.argsort(~x, axis=-1, kind="stable")
+    else:  # NaN is greater than any number
+        order = np.lexsort((-wide(x), ~np.isnan(wide(x))), axis=-1)
     order = order[..., : op.attributes["k"]]
     return np.take_along_axis(x, order, -1), order

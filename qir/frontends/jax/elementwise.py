@@ -2,21 +2,24 @@
 
 from qir.dialects import lax
 
-from ...errors import require
 from ...ir import const
-from ...types import Type, dtype
+from ...types import Element, Type, dtype
 from .table import imports, type_of_aval
 
 _SAME_NAME = {
     "abs": lax.abs, "acos": lax.acos, "acosh": lax.acosh, "add": lax.add, "and": lax.and_,
     "asin": lax.asin, "asinh": lax.asinh, "atan": lax.atan, "atan2": lax.atan2,
-    "atanh": lax.atanh, "cbrt": lax.cbrt, "ceil": lax.ceil, "clamp": lax.clamp, "cos": lax.cos,
-    "cosh": lax.cosh, "div": lax.div, "eq": lax.eq, "erf": lax.erf, "erfc": lax.erfc,
+    "atanh": lax.atanh, "cbrt": lax.cbrt, "ceil": lax.ceil, "clamp": lax.clamp, "clz": lax.clz,
+    "cos": lax.cos, "cosh": lax.cosh, "div": lax.div, "eq": lax.eq, "erf": lax.erf, "erfc": lax.erfc,
     "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "floor": lax.floor, "ge": lax.ge,
     "gt": lax.gt, "is_finite": lax.is_finite, "le": lax.le, "log": lax.log, "log1p": lax.log1p,
     "logistic": lax.logistic, "lt": lax.lt, "max": lax.max, "min": lax.min, "mul": lax.mul,
-    "ne": lax.ne, "neg": lax.neg, "not": lax.not_, "or": lax.or_, "pow": lax.pow, "rem": lax.rem,
-    "rsqrt": lax.rsqrt, "sign": lax.sign, "sin": lax.sin, "sinh": lax.sinh, "sqrt": lax.sqrt,
+    "ne": lax.ne, "neg": lax.neg, "not": lax.not_, "or": lax.or_,
+    "population_count": lax.population_count, "pow": lax.pow, "rem": lax.rem,
+    "rsqrt": lax.rsqrt, "shift_left": lax.shift_left,
+    "shift_right_arithmetic": lax.shift_right_arithmetic,
+    "shift_right_logical": lax.shift_right_logical, "sign": lax.sign, "sin": lax.sin,
+    "sinh": lax.sinh, "sqrt": lax.sqrt,
     "square": lax.square, "sub": lax.sub, "tan": lax.tan, "tanh": lax.tanh, "xor": lax.xor,
 }  # fmt: skip
 
@@ -64,12 +67,32 @@ def convert_element_type(equation, x):
 
 @imports("reduce_precision")
 def reduce_precision(equation, x):
-    bits = equation.params["exponent_bits"], equation.params["mantissa_bits"]
-    names = {(8, 23): "f32", (5, 10): "f16", (8, 7): "bf16"}
-    require(bits in names, f"no storage has {bits[0]} exponent and {bits[1]} mantissa bits")
-    if names[bits] == x.dtype.name:
+    p = equation.params
+    return lax.reduce_precision(
+        x, exponent_bits=int(p["exponent_bits"]), mantissa_bits=int(p["mantissa_bits"]))
+
+
+@imports("bitcast_convert_type")
+def bitcast_convert_type(equation, x):
+    to = type_of_aval(equation.outvars[0].aval).element
+    return x if to == x.type.element else lax.bitcast(x, to=to)
+
+
+@imports("eq_to", "lt_to", "le_to")
+def in_total_order(equation, a, b):
+    """Floats as they follow one another in sign and bits: -NaN, -0 and 0, NaN apart."""
+    compare = {"eq_to": lax.eq, "lt_to": lax.lt, "le_to": lax.le}[equation.primitive.name]
+    return compare(_ordered(a), _ordered(b))
+
+
+def _ordered(x):
+    """Integers in the order of floats: those of negative ones with all but the sign turned."""
+    if not x.type.is_float:
         return x
-    return lax.convert(lax.convert(x, to=names[bits]), to=x.type.element)
+    to = dtype(f"i{x.dtype.bits}")
+    bits = lax.bitcast(x, to=Element(to))
+    sign = lax.shift_right_arithmetic(bits, const(to.bits - 1, Type(to, ())))
+    return lax.xor(bits, lax.and_(sign, const(to.hi, Type(to, ()))))
 
 
 @imports("select_n", broadcasts=True)

@@ -10,7 +10,7 @@ from jax.tree_util import tree_flatten_with_path, tree_leaves, tree_unflatten
 
 from ...errors import QirError
 from ...ir import Func, Module, parameter
-from . import contractions, elementwise, movement, reductions  # noqa: F401  they fill the table
+from . import contractions, elementwise, movement, places, reductions  # noqa: F401  fill the table
 from .equations import Importer
 from .locations import Location, Locations
 from .models import array_names, as_function, path_text

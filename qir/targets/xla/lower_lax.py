@@ -144,6 +144,9 @@ def _(op, x, indices):
     )  # fmt: skip
     if a["mode"] == "clip":
         return lax.gather(x, indices, numbers, a["slice_sizes"], mode="clip")
+    if a["value"] is not None:
+        fill = stored(a["value"], op.type).item()
+        return lax.gather(x, indices, numbers, a["slice_sizes"], mode="fill", fill_value=fill)
     fill = np.nan if op.type.is_float else op.type.lo if op.type.lo < 0 else op.type.hi
     fill = fill if op.type.grid is None else int(op.type.zero)
     return lax.gather(x, indices, numbers, a["slice_sizes"], mode="fill", fill_value=fill)
@@ -175,7 +178,7 @@ def _(op, x):
 
 
 _RUNNING = {"cumsum": lax.cumsum, "cumprod": lax.cumprod, "cummax": lax.cummax,
-            "cummin": lax.cummin}  # fmt: skip
+            "cummin": lax.cummin, "cumlogsumexp": lax.cumlogsumexp}  # fmt: skip
 
 
 def _running(function):

@@ -198,6 +198,31 @@ def _convert(draft: Draft, types):
     return Element(DTYPES[one_of(draft.rng, ("f32", "f16", "i32", "i8", "u8", "bool", "i64"))])
 
 
+@_named("bitcast.to")
+def _bitcast(draft: Draft, types):
+    bits = types[0].dtype.bits
+    need(types[0].grid is None and bits >= 8)
+    parts = types[0].shape[-1:]
+    fits = [name for name, d in DTYPES.items() if 8 <= d.bits <= bits or
+            parts == (d.bits // bits,) and d.bits > bits]  # fmt: skip
+    return Element(DTYPES[one_of(draft.rng, [name for name in fits if name[0] in "iu"])])
+
+
+@_named("exponent_bits")
+def _exponent_bits(draft: Draft, types):
+    return draft.below(9, 2)
+
+
+@_named("mantissa_bits")
+def _mantissa_bits(draft: Draft, types):
+    return draft.below(24)
+
+
+@_named("gather.value")
+def _fill(draft: Draft, types):
+    return one_of(draft.rng, (None, 0.0, 1.0, -2.5))
+
+
 @_named("argmax.to", "argmin.to")
 def _index(draft: Draft, types):
     return Element(DTYPES[one_of(draft.rng, ("i32", "i64", "u8"))])

@@ -19,7 +19,8 @@ _TABLE: dict[str, Callable[[Draft], Shapes]] = {}
 
 BROADCASTING = {
     "add", "sub", "mul", "div", "rem", "pow", "atan2", "and", "or", "xor", "max", "min", "maximum",
-    "minimum", "eq", "ne", "lt", "le", "gt", "ge", "select", "clamp",
+    "minimum", "eq", "ne", "lt", "le", "gt", "ge", "select", "clamp", "shift_left",
+    "shift_right_arithmetic", "shift_right_logical",
 }  # fmt: skip
 
 
@@ -244,6 +245,27 @@ def _gather(draft: Draft) -> Shapes:
         "operand_batching_dims": (), "start_indices_batching_dims": (),
     }  # fmt: skip
     return [x, (*batch, len(starts))]
+
+
+@shapes_of("scatter", "scatter_add", "scatter_mul", "scatter_min", "scatter_max")
+def _scatter(draft: Draft) -> Shapes:
+    x, rng = draft.first(), draft.rng
+    need(x and all(x))
+    starts = sorted(rng.permutation(len(x))[: draft.below(len(x) + 1, 1)].tolist())
+    inserted = [a for a in starts if chance(rng, 0.6)]
+    kept = [draft.below(n + 1, 1) for a, n in enumerate(x) if a not in inserted]
+    batch = draw_shape(rng, draft.below(3))
+    total = len(batch) + len(kept)
+    windows = sorted(rng.permutation(total)[: len(kept)].tolist())
+    sizes = dict(zip(windows, kept, strict=True))
+    rest = iter(batch)
+    updates = tuple(sizes[at] if at in sizes else next(rest) for at in range(total))
+    draft.attributes |= {
+        "update_window_dims": windows, "inserted_window_dims": inserted,
+        "scatter_dims_to_operand_dims": rng.permutation(starts).astype(int).tolist(),
+        "operand_batching_dims": (), "scatter_indices_batching_dims": (),
+    }  # fmt: skip
+    return [x, (*batch, len(starts)), updates]
 
 
 @shapes_of("reshape")
