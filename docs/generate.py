@@ -36,18 +36,26 @@ def write(folder: Path) -> None:
 
 
 def frontends() -> Iterator[str]:
-    """The operations of each framework that are imported."""
+    """The operations of each framework and what becomes of them."""
     yield "# Imported operations"
     yield ("What the frontends make ops of. Calls are inlined, what no input reaches is "
            "evaluated, and whatever is not here is listed in one report with its places.")
-    for name, title in (("jax", "JAX primitives"), ("tensorflow", "TensorFlow operations")):
-        try:
-            module = import_module(f"qir.frontends.{name}.table")
-            import_module(f"qir.frontends.{name}")
-        except ImportError:  # a framework that is not installed where the pages are made
-            continue
-        yield f"## {title}"
+    try:
+        states = import_module("qir.frontends.jax.states").states()
+        yield "## JAX primitives"
+        yield ("Those that JAX exports and what becomes of each: *imported* as ops, *inlined* as "
+               "a call, or *of constants alone*, evaluated; if an input reaches it, reported.")
+        yield _table("primitive", "state", "limits", ((f"`{name}`", state, limits)
+                     for name, (state, limits) in states.items()))  # fmt: skip
+    except ImportError:  # a framework that is not installed where the pages are made
+        pass
+    try:
+        module = import_module("qir.frontends.tensorflow.table")
+        import_module("qir.frontends.tensorflow")
+        yield "## TensorFlow operations"
         yield ", ".join(f"`{each}`" for each in sorted(module.IMPORTS, key=str.lower))
+    except ImportError:
+        pass
 
 
 def conformance() -> Iterator[str]:

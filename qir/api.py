@@ -23,8 +23,8 @@ from .timing import span
 def trace(f, *example_args, **options) -> Module:
     """A model as a graph, from the framework that it is written in.
 
-    f: a JAX function, a Flax module (nnx, or linen bound to variables); a Keras model, tf.function
-    or concrete function, a SavedModel or the path of one, a frozen GraphDef or its path.
+    f: a JAX function, a Flax module (nnx, or linen bound to variables), an Equinox module; a Keras
+    model, tf.function or concrete function, a SavedModel, a frozen GraphDef, or the path of either.
     example_args: arrays or shapes with dtypes, pytrees of them; their leading extent is the batch.
     TensorFlow's models state shapes of their own. options: of the frontend; for TensorFlow `batch`
     for an open first extent, 1 if not said, and `signature` of a SavedModel. QirError lists every

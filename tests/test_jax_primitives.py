@@ -303,6 +303,7 @@ CALLS = {
     "platform": lambda x: lax.platform_dependent(x, cpu=jnp.sin, default=jnp.sin),
     "sharded": lambda x: lax.with_sharding_constraint(
         x, jax.sharding.SingleDeviceSharding(jax.devices()[0])),
+    "placed": lambda x: jax.device_put(x, jax.devices()[0]) + 1,
     "attention": lambda x: jax.nn.dot_product_attention(x[:, :, None], x[:, :, None],
                                                         x[:, :, None], is_causal=True),
     "lengths": lambda x: jax.nn.dot_product_attention(

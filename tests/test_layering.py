@@ -39,7 +39,7 @@ FOR_DIALECTS = {*ORDER[: ORDER.index("integer_forms") + 1], "expansions"} - {"pa
 
 FRAMEWORKS = {
     *("jax", "jaxlib", "flax", "tensorflow", "networkx", "sklearn", "tqdm", "ml_dtypes"),
-    *("igraph", "matplotlib", "flatbuffers", "ai_edge_litert"),
+    *("igraph", "matplotlib", "flatbuffers", "ai_edge_litert", "equinox"),
 }
 DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py")
 HOME = {

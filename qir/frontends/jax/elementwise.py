@@ -10,7 +10,8 @@ _SAME_NAME = {
     "abs": lax.abs, "acos": lax.acos, "acosh": lax.acosh, "add": lax.add, "and": lax.and_,
     "asin": lax.asin, "asinh": lax.asinh, "atan": lax.atan, "atan2": lax.atan2,
     "atanh": lax.atanh, "cbrt": lax.cbrt, "ceil": lax.ceil, "clamp": lax.clamp, "clz": lax.clz,
-    "cos": lax.cos, "cosh": lax.cosh, "div": lax.div, "eq": lax.eq, "erf": lax.erf, "erfc": lax.erfc,
+    "cos": lax.cos, "cosh": lax.cosh, "div": lax.div, "eq": lax.eq, "erf": lax.erf,
+    "erfc": lax.erfc,
     "exp": lax.exp, "exp2": lax.exp2, "expm1": lax.expm1, "floor": lax.floor, "ge": lax.ge,
     "gt": lax.gt, "is_finite": lax.is_finite, "le": lax.le, "log": lax.log, "log1p": lax.log1p,
     "logistic": lax.logistic, "lt": lax.lt, "max": lax.max, "min": lax.min, "mul": lax.mul,
@@ -43,7 +44,7 @@ def identity(equation, x):
     return x
 
 
-@imports("optimization_barrier")
+@imports("optimization_barrier", "device_put")
 def optimization_barrier(equation, *xs):
     return xs
 

@@ -16,7 +16,7 @@ from .locations import Location, Locations
 from .models import identity
 from .table import IMPORTS, type_of_aval
 
-CALLS = ("jit", "pjit", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
+CALLS = ("jit", "pjit", "call", "closed_call", "core_call", "custom_jvp_call", "custom_vjp_call",
          "custom_vjp_call_jaxpr", "remat", "remat2", "checkpoint", "composite")  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import sysconfig
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-FRAMEWORKS = ("jax", "jaxlib", "flax")
+FRAMEWORKS = ("jax", "jaxlib", "flax", "equinox", "jaxtyping")
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import tree_flatten_with_path
 
 from ...errors import QirError
+from .equinox import in_inference, is_module
 
 DEPTH = 4
 """How many functions deep closures are searched for named arrays."""
@@ -31,7 +32,11 @@ def as_function(f) -> tuple[Callable, Callable]:
         module, variables = f.unbind()
         return lambda *args: module.apply(variables, *args), f.__call__
     if not callable(f):
-        raise QirError(f"cannot trace a {type(f).__name__}", help="give a function or a Flax model")
+        raise QirError(f"cannot trace a {type(f).__name__}",
+                       help="give a function, or a model of Flax, Equinox or Keras")  # fmt: skip
+    if is_module(f):
+        inner = inspect.unwrap(f)
+        return in_inference(f), inner.__call__ if is_module(inner) else inner
     return f, f
 
 
@@ -60,8 +65,9 @@ def array_names(f) -> dict[object, str]:
     if _is_keras(f):
         return {identity(v.value): v.path for v in f.variables}
     names: dict[object, str] = {}
-    for name, array in _arrays(f, "", DEPTH):
-        names.setdefault(identity(array), name.removeprefix("params."))
+    for held in (inspect.unwrap(f), f):  # a transformed model calls its arrays by number
+        for name, array in _arrays(held, "", DEPTH):
+            names.setdefault(identity(array), name.removeprefix("params."))
     return names
 
 
@@ -132,7 +138,7 @@ def _filled(cell) -> bool:
 def _holds_arrays(value) -> bool:
     """Whether a global is data rather than code."""
     data = isinstance(value, (dict, list, tuple, np.ndarray, jax.Array))
-    return data or _contents(value) is not value
+    return data or is_module(value) or _contents(value) is not value
 
 
 def path_text(path) -> str:

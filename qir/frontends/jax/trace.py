@@ -12,21 +12,25 @@ from ...errors import QirError
 from ...ir import Func, Module, parameter
 from . import contractions, elementwise, movement, places, reductions  # noqa: F401  fill the table
 from .equations import Importer
+from .equinox import without_states
 from .locations import Location, Locations
 from .models import array_names, as_function, path_text
 from .table import type_of_aval
 
 
 def trace(f, *example_args, name: str = "main") -> Module:
-    """The graph of a JAX function or a Flax model applied to inputs like `example_args`.
+    """The graph of a JAX function or a model applied to inputs like `example_args`.
 
-    f: a function, an nnx module, or a linen module bound to its variables. example_args: arrays,
+    f: a function, an nnx module, a linen module bound to its variables, or an Equinox module, which
+    is traced for inference; states of Equinox are constants. example_args: arrays,
     shapes with dtypes, or pytrees of them. Inputs are named after the parameters of `f` and the
     keys of pytrees, results after the keys of a dict. 64-bit inputs become what JAX makes of them.
     QirError lists every primitive that has no import, with its places.
     """
     function, model = as_function(f)
-    names, shapes, tree = _inputs(model, example_args)
+    arguments = _argument_names(model, len(example_args))
+    function, arguments, examples = without_states(function, arguments, example_args)
+    names, shapes, tree = _inputs(arguments, examples)
     closed, outputs = jax.make_jaxpr(
         lambda *leaves: function(*tree_unflatten(tree, leaves)), return_shape=True
     )(*shapes)
@@ -41,9 +45,8 @@ def trace(f, *example_args, name: str = "main") -> Module:
     return Module((Func(name, parameters, results, _result_names(outputs)),))
 
 
-def _inputs(model: Callable, example_args: Sequence):
+def _inputs(arguments: Sequence[str], example_args: Sequence):
     """The names and abstract values of the inputs, and the tree that puts arguments together."""
-    arguments = _argument_names(model, len(example_args))
     names, shapes = [], []
     for argument, example in zip(arguments, example_args, strict=True):
         for path, leaf in tree_flatten_with_path(example)[0]:
