@@ -81,7 +81,26 @@ def sum_over_count_is_mean(op, total, x, k):
     return nn.mean(x, axes=total.attributes["axes"], keepdims=total.attributes["keepdims"])
 
 
+@rule(lax.pow(V.x, C.k))
+def power_by_whole_number_is_integer_pow(x, k):
+    """x to the power of a constant whole number is a product."""
+    power = number(k)
+    require(k.size == 1 and x.type.is_float, f"exponents {list(k.shape)} of {x.type}")
+    require(power == int(power) and abs(power) <= 4, f"the power {power:g}")
+    return lax.integer_pow(x, y=int(power))
+
+
+@rule(nn.mean(nn.mean(V.x, keepdims=False).once() @ "inner", keepdims=False) @ "op")
+def means_of_means_are_one(op, inner, x):
+    """The mean over some axes of means over others is the mean over all of them."""
+    gone = {a % x.type.rank for a in inner.attributes["axes"]}
+    left = [i for i in range(x.type.rank) if i not in gone]
+    outer = {left[a % inner.type.rank] for a in op.attributes["axes"]}
+    return nn.mean(x, axes=sorted(gone | outer))
+
+
 RULES = (
     division_by_constant_is_multiplication, arithmetic_of_floats, clamp_is_minimum_and_maximum,
     reduction_of_floats, reshape_keeps_reduced_axes, sum_over_count_is_mean,
+    power_by_whole_number_is_integer_pow, means_of_means_are_one,
 )  # fmt: skip

@@ -98,6 +98,38 @@ def transpose_of_matmul_swaps_operands(op, product, a, b):
     return transposed(y, [{last: last - 1, last - 1: last}.get(i, i) for i in order])
 
 
+_SWAPPED = lax.transpose(V.inner) @ "turn"
+
+
+@rule(
+    nn.matmul(_SWAPPED, V.b) @ "op",
+    nn.matmul(V.a, _SWAPPED) @ "op",
+)
+def transpose_before_matmul_is_adjoint(op, turn, inner):
+    """A matmul reads an operand whose rows and columns changed places as its adjoint."""
+    order, last = turn.attributes["permutation"], turn.type.rank - 1
+    require(order == (*range(last - 1), last, last - 1),
+            f"the order {list(order)} moves more than rows and columns")  # fmt: skip
+    side = "adjoint_a" if op.operands[0] is turn else "adjoint_b"
+    operands = [inner if each is turn else each for each in op.operands]
+    both = op.operands[0] is op.operands[1]
+    flags = {side: not op.attributes[side]}
+    if both:
+        flags["adjoint_b"] = not op.attributes["adjoint_b"]
+    return op.with_operands(*operands, **flags)
+
+
+@rule(
+    nn.dense(lax.reshape(V.x).once() @ "flat", V.w) @ "op",
+    nn.dense(lax.reshape(V.x).once() @ "flat", V.w, V.b) @ "op",
+)
+def rows_need_not_be_merged_for_dense(op, flat, x):
+    """A dense layer takes its rows along any axes before the last."""
+    require(x.type.rank and x.shape[-1] == flat.shape[-1], f"{x.type} has other rows")
+    require(x.type.rank > flat.type.rank, f"{x.type} has no more axes than {flat.type}")
+    return reshaped(op.with_operands(x, *op.operands[1:]), op.shape)
+
+
 @rule(nn.dense(lax.reshape(lax.transpose(V.x) @ "turn").once() @ "flat", V.w) @ "op")
 def order_before_flattening_belongs_to_weight(op, flat, turn, x, w):
     """A transpose of an image that is flattened can be done to the weight instead."""
@@ -113,5 +145,6 @@ def order_before_flattening_belongs_to_weight(op, flat, turn, x, w):
 
 RULES = (
     dot_with_constant_is_dense, dot_is_matmul, transpose_of_matmul_swaps_operands,
+    transpose_before_matmul_is_adjoint, rows_need_not_be_merged_for_dense,
     order_before_flattening_belongs_to_weight,
 )  # fmt: skip
