@@ -27,7 +27,7 @@ def fold_bn(func: Func) -> Func:
         func, subtracted_constant_is_added, layer_from_constant_is_negated, scale_passes_shift,
         scales_merge, shifts_merge, scale_folds_into_layer, shift_folds_into_bias,
         scale_before_layer_folds, shift_before_layer_folds, number_passes_movement,
-        number_passes_matmul,
+        number_passes_matmul, channels_pass_reshape,
     )  # fmt: skip
 
 
@@ -134,6 +134,16 @@ def number_passes_movement(op, move, x, k):
     _is_finite(k)
     require(_leads_to_layer(x), "no layer stands in front")
     return move.with_operands(nn.mul(x, k.reshape(()), clamp=op.attributes["clamp"]))
+
+
+@rule(either(nn.mul, nn.add)(lax.reshape(_LAYER.once() @ "layer").once() @ "move", C.k) @ "op")
+def channels_pass_reshape(op, move, layer, k):
+    """A scale or shift along channels can come before a reshape that leaves them last."""
+    require(layer.shape[-1] == move.shape[-1], f"{layer.type} has other channels than {move.type}")
+    require(layer.attributes["clamp"] is None, "the layer's result is clamped")
+    k = _per_channel(op, move, k)
+    build = nn.mul if op.kind == "nn.mul" else nn.add
+    return move.with_operands(build(layer, k, clamp=op.attributes["clamp"]))
 
 
 @rule(nn.mul(nn.matmul(V.a, V.b, clamp=None).once() @ "product", C.k) @ "op")

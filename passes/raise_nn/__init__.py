@@ -25,7 +25,8 @@ from . import (
 
 RULES = (
     *activations.RULES, *norms.RULES, *masks.RULES, *softmax.RULES, *group_norm.RULES,
-    *pooling.RULES, *sequences.RULES, *conv.RULES, *dot.RULES, *bias.RULES, *arithmetic.RULES, *layout.RULES,
+    *pooling.RULES, *sequences.RULES, *conv.RULES, *dot.RULES, *bias.RULES, *arithmetic.RULES,
+    *layout.RULES,
 )  # fmt: skip
 
 

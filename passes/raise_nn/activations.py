@@ -3,6 +3,7 @@
 import math
 
 from qir.errors import require
+from qir.ir import Op
 from qir.pattern import C, Pattern, V, either
 from qir.rewrite import rule
 
@@ -16,6 +17,10 @@ def _sum(a: Pattern, b: Pattern) -> Pattern:
 
 def _product(a: Pattern, b: Pattern) -> Pattern:
     return nn.mul(a, b, clamp=None)
+
+
+def _of_one_shape(op: Op, *values: Op) -> None:
+    require(all(v.type == op.type for v in values), f"a value broadcasts to {op.type}")
 
 
 @rule(either(lax.tanh, lax.logistic)(V.x) @ "op")
@@ -52,9 +57,27 @@ def logistic_quotient_is_sigmoid(op, one, x, also_one):
     return nn.sigmoid(x)
 
 
+@rule(_product(_sum(nn.tanh(_product(V.x, C.half)), C.one), C.factor) @ "op")
+def half_of_tanh_is_sigmoid(op, x, half, one, factor):
+    """sigmoid is (1 + tanh(x / 2)) / 2."""
+    is_number(half, 0.5)
+    is_number(one, 1.0)
+    is_number(factor, 0.5)
+    _of_one_shape(op, x)
+    return nn.sigmoid(x)
+
+
 @rule(_product(V.x, nn.sigmoid(V.x)))
 def gated_by_sigmoid_is_silu(x):
     """silu is x * sigmoid(x)."""
+    return nn.silu(x)
+
+
+@rule(nn.div(V.x, _sum(lax.exp(lax.neg(V.x)), C.one), clamp=None) @ "op")
+def quotient_is_silu(op, x, one):
+    """silu is x / (1 + exp(-x))."""
+    is_number(one, 1.0)
+    _of_one_shape(op, x)
     return nn.silu(x)
 
 
@@ -76,6 +99,41 @@ def gated_by_relu6_is_hard_swish(op, x, three, factor):
     return nn.hard_swish(x)
 
 
+def _clipped(inside: Pattern) -> list[Pattern]:
+    """Between 0 and a constant, in either order."""
+    lesser = either(lax.min, nn.minimum)
+    return [lesser(nn.relu(inside), C.top), nn.relu(lesser(inside, C.top))]
+
+
+@rule(*(_product(V.x, gate) @ "op" for gate in _clipped(_sum(_product(V.x, C.factor), C.half))))
+def gated_by_line_between_bounds_is_hard_swish(op, x, factor, half, top):
+    """hard_swish is x * min(max(x / 6 + 1 / 2, 0), 1)."""
+    is_number(factor, 1 / 6)
+    is_number(half, 0.5)
+    is_number(top, 1.0)
+    _of_one_shape(op, x)
+    return nn.hard_swish(x)
+
+
+@rule(*(_product(V.x, gate) @ "op" for gate in _clipped(_product(_sum(V.x, C.three), C.factor))))
+def gated_by_part_between_bounds_is_hard_swish(op, x, three, factor, top):
+    """hard_swish is x * min(max((x + 3) / 6, 0), 1)."""
+    is_number(three, 3.0)
+    is_number(factor, 1 / 6)
+    is_number(top, 1.0)
+    _of_one_shape(op, x)
+    return nn.hard_swish(x)
+
+
+@rule(_product(V.x, _sum(_product(either(lax.erf, nn.tanh)(V.y) @ "gate", C.half), C.other)) @ "op")
+def gate_of_halves_is_half_of_gate(op, x, gate, half, other):
+    """x * (1 / 2 + f(y) / 2) is x * (1 + f(y)) / 2."""
+    is_number(half, 0.5)
+    is_number(other, 0.5)
+    _of_one_shape(op, x, gate)
+    return nn.mul(nn.mul(x, nn.add(gate, 1.0)), 0.5)
+
+
 @rule(*_scaled_gate(_sum(lax.erf(_product(V.x, C.root)), C.one)))
 def gated_by_erf_is_gelu(op, x, root, one, factor):
     """gelu is x * (1 + erf(x / sqrt(2))) / 2."""
@@ -95,22 +153,63 @@ def gated_by_erfc_is_gelu(op, x, root, factor):
     return nn.gelu(x, approximate=False)
 
 
-def _tanh_gate(cube: Pattern) -> Pattern:
-    inside = _product(_sum(_product(cube, C.third), V.x), C.root)
+def _tanh_gate(inside: Pattern) -> Pattern:
     return _sum(nn.tanh(inside), C.one)
 
 
-@rule(
-    *_scaled_gate(_tanh_gate(lax.integer_pow(V.x, y=3))),
-    *_scaled_gate(_tanh_gate(_product(_product(V.x, V.x), V.x))),
-)
+def _cubes(factor: Pattern) -> list[Pattern]:
+    """A constant times the third power of x, in the orders in which it is written."""
+    twice, once = _product(V.x, V.x), _product(V.x, factor)
+    return [_product(lax.integer_pow(V.x, y=3), factor), _product(_product(twice, V.x), factor),
+            _product(_product(once, V.x), V.x), _product(_product(twice, factor), V.x)]  # fmt: skip
+
+
+def _squares(factor: Pattern) -> list[Pattern]:
+    """A constant times the square of x."""
+    return [_product(lax.square(V.x), factor), _product(lax.integer_pow(V.x, y=2), factor),
+            _product(_product(V.x, V.x), factor), _product(_product(V.x, factor), V.x)]  # fmt: skip
+
+
+@rule(*(
+    pattern for cube in _cubes(C.third)
+    for pattern in _scaled_gate(_tanh_gate(_product(_sum(cube, V.x), C.root)))
+))  # fmt: skip
 def gated_by_tanh_is_gelu(op, x, third, root, one, factor):
     """The approximate gelu is x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x**3))) / 2."""
     is_number(third, 0.044715)
     is_number(root, math.sqrt(2 / math.pi))
     is_number(one, 1.0)
     is_number(factor, 0.5)
-    require(x.type == op.type, f"{x.type} broadcasts to {op.type}")
+    _of_one_shape(op, x)
+    return nn.gelu(x, approximate=True)
+
+
+@rule(*(
+    pattern for square in _squares(C.third)
+    for pattern in _scaled_gate(_tanh_gate(_product(_product(V.x, C.root), _sum(square, C.unit))))
+))  # fmt: skip
+def gated_by_tanh_of_product_is_gelu(op, x, third, root, one, factor, unit):
+    """The approximate gelu may write x * (1 + 0.044715 * x**2)."""
+    is_number(third, 0.044715)
+    is_number(unit, 1.0)
+    is_number(root, math.sqrt(2 / math.pi))
+    is_number(one, 1.0)
+    is_number(factor, 0.5)
+    _of_one_shape(op, x)
+    return nn.gelu(x, approximate=True)
+
+
+@rule(*(
+    pattern for cube in _cubes(C.third)
+    for pattern in _scaled_gate(_tanh_gate(_sum(cube, _product(V.x, C.root))))
+))  # fmt: skip
+def gated_by_tanh_of_sum_is_gelu(op, x, third, root, one, factor):
+    """The root of 2 / pi may be a factor of either term."""
+    is_number(third, 0.044715 * math.sqrt(2 / math.pi))
+    is_number(root, math.sqrt(2 / math.pi))
+    is_number(one, 1.0)
+    is_number(factor, 0.5)
+    _of_one_shape(op, x)
     return nn.gelu(x, approximate=True)
 
 
@@ -172,8 +271,11 @@ def selected_above_is_minimum(op, x, high, low):
 
 RULES = (
     activation_of_one_primitive, maximum_with_zero_is_relu, relu_to_six_is_relu6,
-    logistic_quotient_is_sigmoid, gated_by_sigmoid_is_silu, gated_by_relu6_is_hard_swish,
+    logistic_quotient_is_sigmoid, half_of_tanh_is_sigmoid, gated_by_sigmoid_is_silu,
+    quotient_is_silu, gated_by_relu6_is_hard_swish, gated_by_line_between_bounds_is_hard_swish,
+    gated_by_part_between_bounds_is_hard_swish, gate_of_halves_is_half_of_gate,
     gated_by_erf_is_gelu, gated_by_erfc_is_gelu, gated_by_tanh_is_gelu,
+    gated_by_tanh_of_product_is_gelu, gated_by_tanh_of_sum_is_gelu,
     scaled_below_zero_is_leaky_relu, maximum_with_scaled_is_leaky_relu,
     exponential_below_zero_is_elu, greater_one_selected_is_maximum,
     smaller_one_selected_is_minimum, selected_above_is_minimum,

@@ -82,12 +82,21 @@ def sum_over_count_is_mean(op, total, x, k):
 
 
 @rule(lax.pow(V.x, C.k))
-def power_by_whole_number_is_integer_pow(x, k):
-    """x to the power of a constant whole number is a product."""
+def power_by_constant_is_product_or_root(x, k):
+    """x to the power of a small whole number is a product, of a half a root."""
     power = number(k)
     require(k.size == 1 and x.type.is_float, f"exponents {list(k.shape)} of {x.type}")
-    require(power == int(power) and abs(power) <= 4, f"the power {power:g}")
+    if abs(power) == 0.5:
+        return lax.sqrt(x) if power > 0 else lax.rsqrt(x)
+    require(power in (-2, -1, 2, 3, 4), f"the power {power:g}")
     return lax.integer_pow(x, y=int(power))
+
+
+@rule(nn.div(C.one, lax.sqrt(V.x), clamp=None))
+def one_over_root_is_rsqrt(x, one):
+    """1 / sqrt(x) is rsqrt(x)."""
+    require(number(one) == 1 and one.size == 1, f"{number(one):g} over a root")
+    return lax.rsqrt(x)
 
 
 @rule(nn.mean(nn.mean(V.x, keepdims=False).once() @ "inner", keepdims=False) @ "op")
@@ -102,5 +111,5 @@ def means_of_means_are_one(op, inner, x):
 RULES = (
     division_by_constant_is_multiplication, arithmetic_of_floats, clamp_is_minimum_and_maximum,
     reduction_of_floats, reshape_keeps_reduced_axes, sum_over_count_is_mean,
-    power_by_whole_number_is_integer_pow, means_of_means_are_one,
+    power_by_constant_is_product_or_root, one_over_root_is_rsqrt, means_of_means_are_one,
 )  # fmt: skip

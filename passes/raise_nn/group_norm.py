@@ -216,6 +216,8 @@ def scaled_and_shifted_groups_are_rows_of_layer_norm(x, mean, scale, beta):
 @rule(_SCALED)
 def groups_over_power_are_rows_of_rms_norm(x, scale):
     """x / sqrt(mean(x * x) + epsilon) over groups is an rms_norm whose rows they are."""
+    if _made_by(scale) != "lax.rsqrt":
+        x, scale = scale, x
     scale, gamma = _without_factor(scale)
     y = _rms_norm(x, _statistic(scale, x, "one over root of power"))
     return y if gamma is None else nn.mul(y, gamma)
@@ -233,6 +235,13 @@ def _without_factor(scale: Op) -> tuple[Op, np.ndarray | None]:
     if scale.kind != "nn.mul" or len(constants) != 1 or scale.attributes["clamp"] is not None:
         return scale, None
     return next(o for o in scale.operands if not o.is_const), constants[0].value
+
+
+def _made_by(scale: Op) -> str:
+    """The kind of what a scale comes from, through factors and what moves elements."""
+    while scale.kind in _MOVES or _without_factor(scale)[0] is not scale:
+        scale = scale.operands[0] if scale.kind in _MOVES else _without_factor(scale)[0]
+    return scale.kind
 
 
 def _affine(x: Op, mean: Op, scale: Op) -> Op:

@@ -29,6 +29,14 @@ def window_sum_over_count_of_sequences_is_of_images(op, total, x, k):
     return reshaped(nn.mul(y, k, clamp=op.attributes["clamp"]), op.shape)
 
 
+@rule(nn.mul(lax.reshape(lax.reduce_window_sum(V.x) @ "total") @ "move", C.k) @ "op")
+def number_meets_window_sum_before_reshape(op, move, total, k):
+    """A number can scale a sum over windows before a reshape, where a mean is found in it."""
+    require(k.size == 1 and op.type == move.type, f"the constant {list(k.shape)} is no number")
+    scaled = nn.mul(total, k.reshape(()), clamp=op.attributes["clamp"])
+    return reshaped(scaled, op.shape)
+
+
 @rule(lax.reduce_window_sum(V.x) @ "op")
 def window_sum_of_sequences_is_of_images(op, x):
     """A sum over windows of sequences is one over windows of images one pixel high."""
@@ -61,4 +69,5 @@ def _over_images(op: Op, x: Op) -> tuple[Op, list[int | None]]:
 
 RULES = (
     window_maximum_of_sequences_is_of_images, window_sum_over_count_of_sequences_is_of_images,
+    number_meets_window_sum_before_reshape,
 )  # fmt: skip

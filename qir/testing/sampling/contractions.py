@@ -96,10 +96,12 @@ def _placed(spec, sizes) -> tuple[int, ...]:
 
 @shapes_of("reduce_window_max", "reduce_window_min", "reduce_window_sum")
 def _reduce_window(draft: Draft) -> Shapes:
-    image = chance(draft.rng, 0.75)
-    x = draft.first(4 if image and draft.shape(0) is None else None)
+    rank = one_of(draft.rng, (4, 4, 4, 3, None))  # images, sequences, anything
+    x = draft.first(rank if draft.shape(0) is None else None)
     idle = [chance(draft.rng, 0.4) for _ in x]
-    if image:
+    if rank == 3:
+        idle = [True, False, True]
+    if rank == 4:
         idle = [True, True, False, False] if chance(draft.rng, 0.3) else [True, False, False, True]
     need(len(idle) == len(x))
 

@@ -164,8 +164,35 @@ def _of_norms(lax, nn) -> dict[str, Steering]:
         return late + [nn.mul(early, root, clamp=None) for root in roots]
 
     peak = nn.reduce_max(V.x, keepdims=True)
-    fixed = {"epsilon": 1e-3, "gamma": _ramp}
+    fixed = {"epsilon": 1e-3, "gamma": _ramp, "beta": _ramp}
+    roots = [lax.sqrt(nn.add(v, C.epsilon, clamp=None)) for v in variances]
+    scales = [lax.rsqrt(nn.add(v, C.epsilon, clamp=None)) for v in variances]
+    early, off = nn.mul(centred, C.gamma, clamp=None), nn.mul(V.mean, V.scale, clamp=None)
+
+    def less_mean(scale: Pattern) -> Pattern:
+        return nn.sub(nn.mul(V.x, scale @ "scale", clamp=None), off, clamp=None)
+
+    def shifted(scale: Pattern) -> Pattern:
+        shift = nn.sub(C.beta, off, clamp=None)
+        return nn.add(nn.mul(V.x, scale @ "scale", clamp=None), shift, clamp=None)
+
+    groups = {
+        "normalized_groups_are_rows_of_layer_norm": [nn.mul(centred, s, clamp=None)
+                                                     for s in scales],
+        "scaled_groups_are_rows_of_layer_norm": [nn.mul(early, s, clamp=None) for s in scales],
+        "groups_over_deviation_are_rows_of_layer_norm": [nn.div(centred, r, clamp=None)
+                                                         for r in roots],
+        "scaled_groups_over_deviation_are_rows_of_layer_norm": [nn.div(early, r, clamp=None)
+                                                                for r in roots],
+        "scaled_less_scaled_mean_are_rows_of_layer_norm": [less_mean(s) for s in scales],
+        "scaled_and_shifted_groups_are_rows_of_layer_norm": [shifted(s) for s in scales],
+        "groups_over_power_are_rows_of_rms_norm": [
+            nn.mul(V.x, lax.rsqrt(nn.add(v, C.epsilon, clamp=None)), clamp=None) for v in powers],
+        "groups_over_root_of_power_are_rows_of_rms_norm": [
+            nn.div(V.x, lax.sqrt(nn.add(v, C.epsilon, clamp=None)), clamp=None) for v in powers],
+    }  # fmt: skip
     return {
+        **{name: Steering(tuple(patterns), fixed) for name, patterns in groups.items()},
         "softmax_needs_no_shift": Steering((nn.softmax(nn.sub(V.x, peak, clamp=None)),)),
         "normalized_by_deviation_is_layer_norm": Steering(
             tuple(normalized(centred, variances)), fixed),
@@ -205,6 +232,7 @@ def _of_layers(lax, nn) -> dict[str, Steering]:
         "padding_before_max_pool_merges": Steering((
             nn.max_pool(lax.pad(V.x, value=-np.inf)), nn.max_pool(lax.pad(nn.relu(V.x), value=0.0)),
             nn.max_pool(lax.pad(V.x)))),
+        "window_sum_over_count_of_sequences_is_of_images": Steering(values={"k": 0.5}),
         "sum_over_count_is_mean": Steering(values={"k": _one_over_extent}),
         "window_sum_over_count_is_avg_pool": Steering(values={"k": _one_over_count}),
     }  # fmt: skip
