@@ -99,6 +99,12 @@ def one_over_root_is_rsqrt(x, one):
     return lax.rsqrt(x)
 
 
+@rule(lax.integer_pow(lax.sqrt(V.x), y=-1))
+def inverse_of_root_is_rsqrt(x):
+    """The inverse of sqrt(x) is rsqrt(x)."""
+    return lax.rsqrt(x)
+
+
 @rule(nn.mean(nn.mean(V.x, keepdims=False).once() @ "inner", keepdims=False) @ "op")
 def means_of_means_are_one(op, inner, x):
     """The mean over some axes of means over others is the mean over all of them."""
@@ -111,5 +117,6 @@ def means_of_means_are_one(op, inner, x):
 RULES = (
     division_by_constant_is_multiplication, arithmetic_of_floats, clamp_is_minimum_and_maximum,
     reduction_of_floats, reshape_keeps_reduced_axes, sum_over_count_is_mean,
-    power_by_constant_is_product_or_root, one_over_root_is_rsqrt, means_of_means_are_one,
+    power_by_constant_is_product_or_root, one_over_root_is_rsqrt,
+    inverse_of_root_is_rsqrt, means_of_means_are_one,
 )  # fmt: skip

@@ -141,6 +141,12 @@ def transposes_meet(op, inner, x):
     return transposed(inner, op.attributes["permutation"])
 
 
+@rule(lax.reshape(lax.reshape(V.x)) @ "op")
+def reshapes_meet(op, x):
+    """Two reshapes are one, or none."""
+    return reshaped(x, op.shape)
+
+
 @rule(lax.reshape(_TURN) @ "op")
 def transpose_after_reshape_by_ones(op, turn, x):
     """Axes of extent 1 can be inserted or dropped before the others change places."""
@@ -159,7 +165,7 @@ def transpose_after_reshape_by_ones(op, turn, x):
 
 
 RULES = (
-    transposes_meet, transpose_after_function, transpose_after_arithmetic,
+    transposes_meet, reshapes_meet, transpose_after_function, transpose_after_arithmetic,
     transpose_after_reduction, transpose_after_function_of_axis, transpose_after_cropping,
     transpose_after_reverse, transpose_after_take, transpose_after_split,
     transpose_after_concatenate, transpose_after_reshape_by_ones,
