@@ -350,3 +350,10 @@ def test_a_model_of_channels_first_has_one_transpose_left():
         "nn.mul": 1, "nn.max_pool": 1, "nn.softmax": 1, "lax.concatenate": 1, "lax.reshape": 1,
         "nn.dense": 1,
     }  # fmt: skip
+
+
+def test_what_stands_far_before_a_product_is_not_searched_for_statistics():
+    x = y = parameter("x", tensor("f32", (2, 4)))
+    for _ in range(2000):
+        y = nn.relu(nn.sub(nn.add(y, np.float32(1.0)), y))
+    raise_nn(Func("far", (x,), (nn.mul(x, y),)))

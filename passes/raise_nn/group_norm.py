@@ -6,6 +6,7 @@ a spelling is recognised however it reshapes, keeps axes or repeats statistics: 
 count. Group norm (Wu and He, 2018) and instance norm are layer norms of rows made of groups.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,8 @@ from ...dialects import lax, nn
 from ...dialects.int8.normalize import LONGEST_ROW
 from .build import constant_of, inverse, like, reshaped, transposed
 
+DEPTH = 24
+"""How far from x its statistics are looked for."""
 _MOVES = ("lax.reshape", "lax.transpose")
 _OF_ELEMENTS = {"x": "squares", "centred": "squared deviations"}
 _MEANS = {"x": "mean", "squares": "power", "squared deviations": "variance"}
@@ -37,31 +40,43 @@ class Known:
     epsilon: float = 0.0
 
 
-def told(op: Op, x: Op) -> Known | None:
-    """What a value is of x; None if it is nothing that norms are made of."""
+Seen = dict[Op, Known | None]
+Tell = Callable[[Op], Known | None]
+
+
+def told(op: Op, x: Op, seen: Seen, depth: int = DEPTH) -> Known | None:
+    """What a value is of x; None if it is nothing that norms are made of, or x is too far away."""
+    if op not in seen:
+        seen[op] = _told(op, x, seen, depth - 1) if depth else None
+    return seen[op]
+
+
+def _told(op: Op, x: Op, seen: Seen, depth: int) -> Known | None:
     if op is x:
         return Known("x", np.arange(x.type.size, dtype=np.int32).reshape(x.shape))
     if op.kind in _MOVES or op.kind == "lax.broadcast":
-        known = told(op.operands[0], x)
-        if known is None or (known.groups is None or known.what == "centred") and (
-                op.kind == "lax.broadcast"):  # fmt: skip
+        known = told(op.operands[0], x, seen, depth)
+        statistic = known is not None and known.groups is not None and known.what != "centred"
+        if known is None or op.kind == "lax.broadcast" and not statistic:
             return None
         return replace(known, at=OPS[op.kind].evaluate(op, known.at))
     find = _TOLD.get(op.kind)
-    return None if find is None or op.attributes.get("clamp") is not None else find(op, x)
+    if find is None or op.attributes.get("clamp") is not None:
+        return None
+    return find(op, x, lambda operand: told(operand, x, seen, depth))
 
 
-def _square(op: Op, x: Op) -> Known | None:
+def _square(op: Op, x: Op, tell: Tell) -> Known | None:
     twice = op.kind == "nn.mul" and op.operands[0] is op.operands[1]
     if not (twice or op.kind == "lax.square" or op.attributes.get("y") == 2):
         return None
-    known = told(op.operands[0], x)
+    known = tell(op.operands[0])
     names = {**_OF_ELEMENTS, "mean": "square of mean"}
     return known and known.what in names and replace(known, what=names[known.what]) or None
 
 
-def _mean(op: Op, x: Op) -> Known | None:
-    known = told(op.operands[0], x)
+def _mean(op: Op, x: Op, tell: Tell) -> Known | None:
+    known = tell(op.operands[0])
     if known is None or known.what not in _MEANS:
         return None
     first = known.at.min(axis=op.attributes["axes"], keepdims=True)
@@ -72,8 +87,8 @@ def _mean(op: Op, x: Op) -> Known | None:
     return Known(_MEANS[known.what], first.reshape(op.shape), groups, op)
 
 
-def _difference(op: Op, x: Op) -> Known | None:
-    a, b = (told(o, x) for o in op.operands)
+def _difference(op: Op, x: Op, tell: Tell) -> Known | None:
+    a, b = map(tell, op.operands)
     if a is None or b is None:
         return None
     if a.what == "x" and b.what == "mean" and op.shape == a.at.shape:
@@ -84,22 +99,22 @@ def _difference(op: Op, x: Op) -> Known | None:
     return replace(a, what="variance") if same else None
 
 
-def _not_negative(op: Op, x: Op) -> Known | None:
-    known = told(op.operands[0], x)
+def _not_negative(op: Op, x: Op, tell: Tell) -> Known | None:
+    known = tell(op.operands[0])
     return known if known is not None and known.what == "variance" else None
 
 
-def _with_epsilon(op: Op, x: Op) -> Known | None:
+def _with_epsilon(op: Op, x: Op, tell: Tell) -> Known | None:
     value, constant = op.operands if op.operands[1].is_const else op.operands[::-1]
-    known = told(value, x) if constant.is_const and constant.type.size == 1 else None
+    known = tell(value) if constant.is_const and constant.type.size == 1 else None
     if known is None or known.what not in ("variance", "power") or op.shape != value.shape:
         return None
     epsilon = float(str(constant.value.reshape(())))
     return replace(known, what=f"{known.what} and epsilon", epsilon=epsilon)
 
 
-def _root(op: Op, x: Op) -> Known | None:
-    known = told(op.operands[0], x)
+def _root(op: Op, x: Op, tell: Tell) -> Known | None:
+    known = tell(op.operands[0])
     if known is None or not known.what.endswith(" and epsilon"):
         return None
     kind = known.what.removesuffix(" and epsilon")
@@ -115,7 +130,7 @@ _TOLD = {
 
 def _statistic(op: Op, x: Op, what: str) -> Known:
     """What a value is of x, which must be this statistic of the group of each element."""
-    known = told(op, x)
+    known = told(op, x, {})
     meets = known is not None and known.what == what and (
         np.broadcast_shapes(known.at.shape, x.shape) == x.shape) and (
         np.broadcast_to(known.at, x.shape) == known.groups.reshape(x.shape)).all()  # fmt: skip
