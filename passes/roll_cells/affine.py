@@ -36,16 +36,21 @@ class Affine:
 
 def row_of(op: Op) -> Row:
     """A value as the part of a sequence that it is cut from, or by itself."""
-    if op.kind != "lax.reshape" or op.operands[0].kind != "lax.slice":
-        return Row(op)
-    (cut,) = op.operands
+    row = _cut_from(op.operands[0], op.shape) if op.kind == "lax.reshape" else None
+    return Row(op) if row is None else row
+
+
+def _cut_from(cut: Op, shape: tuple[int, ...]) -> Row | None:
+    """The part of a sequence that a slice of extent 1 gives in this shape, None if none does."""
+    if cut.kind != "lax.slice":
+        return None
     (sequence,) = cut.operands
     axes = [i for i, (n, m) in enumerate(zip(sequence.shape, cut.shape, strict=True)) if n != m]
-    if len(axes) != 1 or cut.shape[axes[0]] != 1 or cut.type.rank != op.type.rank + 1:
-        return Row(op)
+    if len(axes) != 1 or cut.shape[axes[0]] != 1:
+        return None
     (axis,) = axes
-    if op.shape != (*cut.shape[:axis], *cut.shape[axis + 1 :]):
-        return Row(op)
+    if shape != (*cut.shape[:axis], *cut.shape[axis + 1 :]):
+        return None
     return Row(sequence, axis, cut.attributes["start"][axis])
 
 
@@ -67,6 +72,10 @@ def _affine(op: Op, known) -> Affine | None:
         return _part(op, known)
     if op.kind == "lax.slice":
         return _cut(op, known)
+    if op.kind == "lax.reshape" and op.operands[0].kind == "nn.dense":
+        (dense,) = op.operands  # of a row before its axis of extent 1 is dropped
+        row = _cut_from(dense.operands[0], (*op.shape[:-1], dense.operands[0].shape[-1]))
+        return None if row is None else _dense(dense, row, known)
     row = row_of(op)
     if row.axis is not None and row.value.kind == "nn.dense":  # of a whole sequence at once
         dense, last = row.value, row.value.type.rank - 1
