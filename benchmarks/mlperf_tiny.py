@@ -15,7 +15,9 @@ import qir
 from qir.ir import Func
 from qir.targets.tflite.interpreter import Failure, Interpreter
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+from .train_fashion import DATA
+
+SHARED = DATA.parent
 MODELS = {
     "keyword spotting": "keyword_spotting_dscnn_int8.tflite",
     "ResNet-8": "image_classification_resnet8_int8.tflite",
@@ -25,7 +27,7 @@ KERNELS = ("tflite_reference", "tflite_builtin", "xnnpack")
 
 
 def model_path(name: str) -> Path:
-    """Where a model lies; the folder is beside the checkout and may be absent."""
+    """Where a model lies; `models` beside the data (QIR_DATA), which may be absent."""
     return SHARED / "models" / "mlperf_tiny" / MODELS[name]
 
 

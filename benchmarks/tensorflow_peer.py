@@ -4,7 +4,9 @@
 
 Both quantize each SavedModel to int8 between float inputs and results and write a `.tflite`, on the
 same calibration data. LiteRT runs both files with XNNPACK. Seconds are from the folder to the file,
-the frameworks loaded already.
+the frameworks loaded already. Rows are kept in results/tensorflow_peer.json: `--only` measures the
+named models anew and leaves the others. Networks for Fashion-MNIST are trained where build/ holds
+none.
 """
 
 import json
@@ -24,11 +26,16 @@ import numpy as np
 import qir
 from qir.api import read_model
 from qir.targets.tflite.interpreter import Failure, Interpreter
+from qir.text import write_atomically
 
 from . import measure
+from .fashion_mnist import calibration_images
 from .mlperf_tiny import SHARED
-from .zoo import alive
+from .models.random_inputs import images as smooth_images
+from .train_fashion import fashion_mnist
+from .train_keras import saved_model, train
 
+ROWS = measure.RESULTS / "tensorflow_peer.json"
 CONVERT = Path(__file__).with_name("tensorflow_convert.py")
 
 
@@ -51,35 +58,59 @@ def vectors() -> tuple:
     return draw[:200], draw[200:], None
 
 
-def tiny(name: str, folder: Path) -> Path:
+def tiny(name: str, folder: Path | None) -> Path:
     """A SavedModel of MLPerf Tiny."""
     return SHARED / "models" / "mlperf_tiny" / name
+
+
+def trained(name: str, folder: Path) -> Path:
+    """A network of benchmarks.train_keras, trained now if it is not there."""
+    there = saved_model(name)
+    return there if there.exists() else train(name)
+
+
+def fashion() -> tuple:
+    """Fashion-MNIST: calibration, inputs, labels."""
+    train_images, _, test_images, test_labels = fashion_mnist()
+    return np.concatenate(calibration_images(train_images, 200)), test_images, test_labels
 
 
 def keras_model(name: str, folder: Path) -> Path:
     """A network of keras.applications with random weights, saved into a folder."""
     import keras
 
+    from .models.alive import alive
+
     build = getattr(keras.applications, name)
-    model = alive(build(weights=None, classifier_activation=None), np.random.default_rng(0))
+    model = alive(build(weights=None, classifier_activation=None))
     model.export(str(folder / "saved"), verbose=False)
     return folder / "saved"
 
 
 def pictures() -> tuple:
-    """Random images: 10 for calibration, 8 inputs; no labels."""
-    draw = np.random.default_rng(0).normal(0, 1, (18, 224, 224, 3)).astype(np.float32)
+    """Smooth random images: 10 for calibration, 8 inputs; no labels."""
+    draw = smooth_images(18, 224, seed=1)
     return draw[:10], draw[10:], None
 
 
-SUBJECTS = {
+TINY = {
     "ResNet-8": (partial(tiny, "image_classification_resnet8"), images),
     "keyword spotting": (partial(tiny, "keyword_spotting_dscnn"), speech),
     "autoencoder": (partial(tiny, "anomaly_detection_autoencoder"), vectors),
+}
+SUBJECTS = {
+    **TINY,
+    "Fashion-MNIST CNN": (partial(trained, "cnn"), fashion),
+    "Fashion-MNIST ViT": (partial(trained, "vit"), fashion),
+    "Fashion-MNIST LSTM": (partial(trained, "lstm"), fashion),
     "MobileNetV2": (partial(keras_model, "MobileNetV2"), pictures),
     "ResNet50": (partial(keras_model, "ResNet50"), pictures),
 }  # fmt: skip
 """By name: what gives the SavedModel from a folder to write in, and what gives the data."""
+HEADER = ("model", "by", "seconds", "file kB", "accuracy", "signal to noise dB", "float operators")
+NOTE = ("Accuracy on 1,000 CIFAR-10 pictures, 400 speech stimuli and the 10,000 test images of "
+        "Fashion-MNIST, which 200 training images calibrate; signal to noise against the float "
+        "file. Seconds from the SavedModel to the file, medians of 3.")
 
 
 def converted(model: Path, calibration, folder: Path, rounds: int) -> dict:
@@ -121,40 +152,44 @@ def outputs(path: Path, inputs, interpreter: Interpreter) -> np.ndarray:
     return np.stack([each[0] for each in found])
 
 
+def compared(name: str, rounds: int, interpreter: Interpreter) -> list[tuple]:
+    """A row for TensorFlow's float file, its int8 file and qir's."""
+    save, load = SUBJECTS[name]
+    calibration, inputs, labels = load()
+    rows = []
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        model = save(folder)
+        theirs = converted(model, calibration, folder, rounds)
+        ours = quantized(model, calibration, folder, rounds)
+        reals = outputs(folder / "float.tflite", inputs, interpreter)
+        for by, file, seconds in (("TensorFlow, float", "float", theirs["float"]),
+                                  ("TensorFlow, int8", "int8", theirs["int8"]),
+                                  ("qir, int8", "qir", ours)):  # fmt: skip
+            path = folder / f"{file}.tflite"
+            found = outputs(path, inputs, interpreter)
+            best = found.reshape(len(found), -1).argmax(1)
+            right = "" if labels is None else f"{(best == labels).mean():.2%}"
+            noise = "" if file == "float" else f"{measure.signal_to_noise(reals, found):.1f}"
+            rows.append((name, by, f"{seconds:.2f}", f"{path.stat().st_size / 1e3:.1f}", right,
+                         noise, islands(path) if file != "float" else ""))  # fmt: skip
+    return rows
+
+
 @click.command(help=__doc__)
 @click.option("--rounds", default=3, show_default=True, help="Conversions to time.")
-@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Just these.")
+@click.option("--only", multiple=True, type=click.Choice(list(SUBJECTS)), help="Just these, anew.")
 def main(rounds, only) -> None:
-    table = [("model", "by", "seconds", "file kB", "accuracy", "signal to noise dB",
-              "float operators")]  # fmt: skip
-    for name, (save, load) in SUBJECTS.items():
-        if only and name not in only:
-            continue
-        calibration, inputs, labels = load()
-        with TemporaryDirectory() as temporary, Interpreter() as interpreter:
-            folder = Path(temporary)
-            model = save(folder)
-            theirs = converted(model, calibration, folder, rounds)
-            ours = quantized(model, calibration, folder, rounds)
-            reals = outputs(folder / "float.tflite", inputs, interpreter)
-            for by, file, seconds in (("TensorFlow, float", "float", theirs["float"]),
-                                      ("TensorFlow, int8", "int8", theirs["int8"]),
-                                      ("qir, int8", "qir", ours)):  # fmt: skip
-                path = folder / f"{file}.tflite"
-                found = outputs(path, inputs, interpreter)
-                best = found.reshape(len(found), -1).argmax(1)
-                right = "" if labels is None else f"{(best == labels).mean():.1%}"
-                noise = "" if file == "float" else f"{measure.signal_to_noise(reals, found):.1f}"
-                row = (name, by, f"{seconds:.2f}", f"{path.stat().st_size / 1e3:.1f}", right, noise,
-                       islands(path) if file != "float" else "")  # fmt: skip
-                click.echo(" | ".join(map(str, row)))
-                table.append(row)
-    if only:
-        return
-    note = ("Accuracy on 1,000 CIFAR-10 pictures and 400 speech stimuli; signal to noise against "
-            f"the float file. Seconds from the SavedModel to the file, medians of {rounds}.")
-    path = measure.write_results("tensorflow_peer", "Side by side with TensorFlow's converter",
-                                 [note, measure.markdown(table)])  # fmt: skip
+    known = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    for name in only or SUBJECTS:
+        with Interpreter() as interpreter:
+            known[name] = compared(name, rounds, interpreter)
+        for row in known[name]:
+            click.echo(" | ".join(map(str, row)))
+        write_atomically(ROWS, json.dumps(known, indent=1) + "\n")
+        table = [HEADER, *(row for each in SUBJECTS for row in known.get(each, ()))]
+        path = measure.write_results("tensorflow_peer", "Side by side with TensorFlow's converter",
+                                     [NOTE, measure.markdown(table)])  # fmt: skip
     click.echo(f"written to {path}")
 
 

@@ -1,12 +1,12 @@
-"""Models of Keras through both frontends: traced, exact, integer, how long.
+"""Models through both frontends: traced, exact, integer, how long.
 
     python -m benchmarks.zoo [--only NAME] [--backend tensorflow]
 
-All of keras.applications, and of `models/keras_zoo.py` what it has none of. One process a model and
-backend; rows are kept in results/zoo.json, so that a run can be continued:
-what is there is not measured again unless it is named. Weights are random, batch-norm statistics
-from data, so that activations stay alive. Float output is held against Keras's own, int8 (10
-calibration samples) against float on 4 inputs.
+All of keras.applications, of `models/keras_zoo.py` what it has none of, and the SavedModels of
+MLPerf Tiny. One process a model and backend; rows are kept in results/zoo.json, so that a run can
+be continued: what is there is not measured again unless it is named. Weights of Keras models are
+random, such that activations stay alive (`models/alive.py`). Float output is held against the
+framework's own, int8 (10 calibration samples) against float on 4 inputs.
 """
 
 import json
@@ -14,6 +14,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +25,22 @@ RESULTS = Path(__file__).with_name("results")
 ROWS = RESULTS / "zoo.json"
 BACKENDS = ("tensorflow", "jax")
 SECONDS = 1800
-LARGE, REDUCED = 260, 128
-"""Images of more pixels a side than the first are taken in the second size."""
+SIDE, PARAMETERS, REDUCED = 240, 30_000_000, 128
+"""Images of more pixels a side than the first, or of any number, are taken in the third size, and
+so are those of networks with more parameters than the second."""
+CALIBRATION, INPUTS = 32, 4
+HEADER = ("model", "backend", "input", "traced", "ops", "traced s", "quantized s",
+          "float against framework", "float ops left", "signal to noise dB",
+          "float, 40 dB noise in")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is traced, the same as its framework runs it, and inputs, batches of one."""
+
+    model: object
+    run: Callable
+    inputs: Sequence[Sequence]
 
 
 def models() -> list[str]:
@@ -32,44 +48,75 @@ def models() -> list[str]:
     import keras
 
     from .models.keras_zoo import BUILDERS
+    from .tensorflow_peer import TINY
 
     found = vars(keras.applications).items()
-    return [*BUILDERS, *sorted(name for name, value in found if callable(value)
-                               and name[0].isupper())]  # fmt: skip
+    return [*BUILDERS, *TINY, *sorted(name for name, value in found if callable(value)
+                                      and name[0].isupper())]  # fmt: skip
+
+
+def subject(name: str) -> Subject:
+    """A model by name, on the backend of this process."""
+    import keras
+
+    from .models.alive import alive, inputs_of
+    from .models.keras_zoo import BUILDERS
+    from .tensorflow_peer import SUBJECTS, TINY
+
+    if name in TINY:
+        save, load = SUBJECTS[name]
+        calibration, inputs, _ = load()
+        drawn = [*calibration[:CALIBRATION], *inputs[:INPUTS]]
+        path = save(None)
+        return Subject(path, partial(_saved_model_run, path), [[x[None]] for x in drawn])
+    build = BUILDERS.get(name) or partial(_application, getattr(keras.applications, name))
+    model = alive(build())
+
+    def run(*xs):
+        return model(xs if len(xs) > 1 else xs[0], training=False)
+
+    return Subject(model, run, inputs_of(model, CALIBRATION + INPUTS))
 
 
 def measured(name: str) -> dict:
     """One model on the backend of this process."""
-    import keras
     import numpy as np
 
     import qir
+    from qir.report import float_ops
 
     from .measure import signal_to_noise
-    from .models.keras_zoo import BUILDERS, inputs_of
 
-    rng = np.random.default_rng(0)
-    build = BUILDERS.get(name) or partial(_application, getattr(keras.applications, name))
-    model = alive(build(), rng)
-    inputs = [inputs_of(model, rng) for _ in range(14)]
+    found = subject(name)
+    calibration, inputs = found.inputs[:CALIBRATION], found.inputs[CALIBRATION:]
     began = time.perf_counter()
-    module = qir.trace(model, *inputs[0])
+    module = qir.trace(found.model, *inputs[0])
     traced = time.perf_counter() - began
     run = qir.compile(module)
-    ours = [_flat(run(*xs)) for xs in inputs[10:]]
-    theirs = [_flat(model(xs if len(xs) > 1 else xs[0], training=False)) for xs in inputs[10:]]
+    ours = [_flat(run(*xs)) for xs in inputs]
+    theirs = [_flat(found.run(*xs)) for xs in inputs]
     gap = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip(ours, theirs,
                                                                           strict=True))
+    noisy = [_flat(run(*_noisy(xs))) for xs in inputs]
+    steady = float(signal_to_noise(np.stack(ours), np.stack(noisy)))
     began = time.perf_counter()
-    quantized = qir.quantize(module, calibration=inputs[:10])
+    quantized = qir.quantize(module, calibration=calibration)
     seconds = time.perf_counter() - began
-    casts = ("quant.quantize", "quant.dequantize")
-    floats = sorted({op.kind for op in quantized.module.main.ops
-                     if _is_float(op) and op.kind not in (*casts, "parameter", "const")})
-    found = [_flat(quantized(*xs)) for xs in inputs[10:]]
+    got = [_flat(quantized(*xs)) for xs in inputs]
     return {"shape": list(inputs[0][0].shape), "ops": len(module.main.ops), "traced": traced,
-            "gap": gap, "seconds": seconds, "floats": floats,
-            "noise": float(signal_to_noise(np.stack(ours), np.stack(found)))}  # fmt: skip
+            "gap": gap, "seconds": seconds,
+            "floats": [op.kind for op in float_ops(quantized.module.main)],
+            "noise": float(signal_to_noise(np.stack(ours), np.stack(got))),
+            "sensitivity": steady if np.isfinite(steady) else None}  # fmt: skip
+
+
+def _noisy(inputs) -> list:
+    """The inputs with noise 40 dB below them; tokens as they are."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return [(x + 0.01 * x.std() * rng.standard_normal(x.shape)).astype(x.dtype)
+            if x.dtype.kind == "f" else x for x in inputs]  # fmt: skip
 
 
 def _flat(results):
@@ -81,56 +128,49 @@ def _flat(results):
     return np.concatenate([np.ravel(np.asarray(each)) for each in values])
 
 
-def _is_float(op) -> bool:
-    return getattr(op.type, "is_float", False)
-
-
 def _application(build):
-    """A model of keras.applications with random weights that gives logits."""
+    """A model of keras.applications that gives logits, with images of a size that it takes."""
     model = build(weights=None, classifier_activation=None)
     side = model.input_shape[1]
-    if side is not None and side <= LARGE:
+    if side is not None and side <= SIDE and model.count_params() <= PARAMETERS:
         return model
     return build(weights=None, classifier_activation=None, input_shape=(REDUCED, REDUCED, 3))
 
 
-def alive(model, rng):
-    """A model with other biases than zeros, its batch norms with statistics of random images."""
-    import keras
-    import numpy as np
+def _saved_model_run(path: Path, *inputs):
+    """The results of a SavedModel, read by the first loader, which no optimizer in it troubles."""
+    import tensorflow as tf
 
-    norms = [each for each in model._flatten_layers()
-             if isinstance(each, keras.layers.BatchNormalization)]  # fmt: skip
-    for norm in norms:
-        norm.momentum = 0.0
-    for v in model.variables:
-        if v.path.endswith(("gamma", "beta", "bias")):
-            low = 0.5 if v.path.endswith("gamma") else -0.1
-            v.assign(rng.uniform(low, low + 0.2 if low < 0 else 1.5, v.shape))
-    if norms:
-        model(rng.normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32), training=True)
-    return model
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(path))
+        signature = meta.signature_def["serving_default"]
+        names = [each.name for each in signature.inputs.values()]
+        fed = dict(zip(names, inputs, strict=True))
+        return session.run([each.name for each in signature.outputs.values()], fed)
 
 
 def page(rows: dict) -> str:
     """The table in Markdown."""
-    from .measure import machine
+    from .measure import machine, markdown
 
-    lines = ["# Models of Keras through both frontends", "", f"Machine: {machine()}.", "",
-             "`python -m benchmarks.zoo`: int8 against float in dB; float against Keras's own as "
-             "the largest difference over the largest value; float ops left between the casts.",
-             "", "| model | backend | input | ops | traced s | quantized s | float against Keras | "
-             "float ops left | signal to noise dB |", "|---" * 9 + "|"]  # fmt: skip
-    for key, row in sorted(rows.items()):
-        name, backend = key.split(" ")
+    note = ("`python -m benchmarks.zoo`: float against the framework's own as the largest "
+            "difference over the largest value; float ops left between the casts; int8 against "
+            "float in dB; the last column is what the float model makes of noise 40 dB below its "
+            "input, in dB below its output: where it is low, the model itself amplifies noise.")
+    table: list[Sequence] = [HEADER]
+    for key, row in sorted(rows.items(), key=lambda item: item[0].lower()):
+        name, backend = key.rsplit(" ", 1)
         if "error" in row:
-            lines.append(f"| {name} | {backend} | {row['error']} |" + " |" * 6)
+            table.append((name, backend, "", f"no: {row['error']}", *[""] * (len(HEADER) - 4)))
             continue
-        side = "x".join(map(str, row["shape"][1:]))
-        cells = (name, backend, side, row["ops"], f"{row['traced']:.2f}", f"{row['seconds']:.1f}",
-                 f"{row['gap']:.1e}", ", ".join(row["floats"]) or 0, f"{row['noise']:.1f}")
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join([*lines, ""])
+        steady, floats = row["sensitivity"], row["floats"]
+        kinds = f" ({', '.join(sorted(set(floats)))})" if floats else ""
+        table.append((name, backend, "x".join(map(str, row["shape"][1:])), "yes", row["ops"],
+                      f"{row['traced']:.2f}", f"{row['seconds']:.1f}", f"{row['gap']:.1e}",
+                      f"{len(floats)}{kinds}", f"{row['noise']:.1f}",
+                      "" if steady is None else f"{steady:.1f}"))  # fmt: skip
+    parts = ["# Models through both frontends", f"Machine: {machine()}.", note, markdown(table)]
+    return "\n\n".join(parts) + "\n"
 
 
 @click.command(help=__doc__)
@@ -143,11 +183,13 @@ def main(only, backend, row) -> None:
         return
     from qir.text import write_atomically
 
+    from .tensorflow_peer import TINY
+
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for name in only or models():
         for each in backend or BACKENDS:
             key = f"{name} {each}"
-            if key in rows and not only:
+            if key in rows and not only or name in TINY and each == "jax":
                 continue
             rows[key] = _in_a_process(name, each)
             click.echo(f"{key}: {rows[key]}")

@@ -1,12 +1,22 @@
 """Networks that keras.applications has none of, small, for whatever backend Keras has."""
 
 import keras
-import numpy as np
 
 L = keras.layers
 
 
-def _encoder(x, heads: int, width: int, causal: bool = False):
+@keras.saving.register_keras_serializable("benchmarks")
+class Positions(L.Layer):
+    """Adds a trained vector to each token."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=shape[1:], initializer="random_normal", name="table")
+
+    def call(self, x):
+        return x + self.table
+
+
+def encoder_block(x, heads: int, width: int, causal: bool = False):
     """A transformer's block, norms first."""
     y = L.LayerNormalization()(x)
     x = x + L.MultiHeadAttention(heads, width // heads)(y, y, use_causal_mask=causal)
@@ -19,7 +29,7 @@ def vit():
     x = keras.Input((64, 64, 3))
     y = L.Reshape((64, 128))(L.Conv2D(128, 8, strides=8)(x))
     for _ in range(4):
-        y = _encoder(y, 4, 128)
+        y = encoder_block(y, 4, 128)
     return keras.Model(x, L.Dense(10)(L.GlobalAveragePooling1D()(L.LayerNormalization()(y))))
 
 
@@ -28,14 +38,14 @@ def bert():
     x = keras.Input((64,), dtype="int32")
     y = L.LayerNormalization()(L.Embedding(1000, 128)(x))
     for _ in range(2):
-        y = _encoder(y, 4, 128)
+        y = encoder_block(y, 4, 128)
     return keras.Model(x, L.Dense(10)(y[:, 0]))
 
 
 def gpt_block():
     """A decoder's block as GPT-2 has it, 64 tokens of width 128."""
     x = keras.Input((64, 128))
-    return keras.Model(x, _encoder(x, 4, 128, causal=True))
+    return keras.Model(x, encoder_block(x, 4, 128, causal=True))
 
 
 def lstm_classifier():
@@ -89,6 +99,17 @@ def conv_1d():
     return keras.Model(x, L.Dense(10)(L.GlobalAveragePooling1D()(y)))
 
 
+def keyword_spotter():
+    """A depthwise-separable network over 49 frames of 10 features, after Zhang et al. (2017)."""
+    x = keras.Input((49, 10, 1))
+    y = L.Conv2D(64, (10, 4), strides=2, padding="same", use_bias=False)(x)
+    y = L.ReLU()(L.BatchNormalization()(y))
+    for _ in range(4):
+        y = L.ReLU()(L.BatchNormalization()(L.DepthwiseConv2D(3, padding="same")(y)))
+        y = L.ReLU()(L.BatchNormalization()(L.Conv2D(64, 1)(y)))
+    return keras.Model(x, L.Dense(12)(L.GlobalAveragePooling2D()(L.Dropout(0.4)(y))))
+
+
 def two_inputs():
     """An image and a vector in, one result."""
     image, vector = keras.Input((32, 32, 3)), keras.Input((16,))
@@ -106,12 +127,5 @@ def two_outputs():
 
 
 BUILDERS = {each.__name__: each for each in (
-    vit, bert, gpt_block, lstm_classifier, gru_classifier, unet, mlp_mixer, conv_1d, two_inputs,
-    two_outputs)}  # fmt: skip
-
-
-def inputs_of(model, rng) -> list[np.ndarray]:
-    """Random inputs, a batch of one: normal numbers, or tokens."""
-    return [rng.integers(0, 1000, (1, *each.shape[1:])).astype("int32") if "int" in each.dtype
-            else rng.normal(0, 1, (1, *each.shape[1:])).astype("float32")
-            for each in model.inputs]  # fmt: skip
+    vit, bert, gpt_block, lstm_classifier, gru_classifier, unet, mlp_mixer, conv_1d,
+    keyword_spotter, two_inputs, two_outputs)}  # fmt: skip
