@@ -34,10 +34,8 @@ def alive(model, seed: int = 0):
         if isinstance(layer, L.Dropout):
             layer.rate = 0.0  # those of EfficientNet drop whole branches
         for variable in layer._trainable_variables:
-            value = _drawn(layer, variable, rng)
-            if value is not None:
-                ends = variable.name != "beta" and _ends_a_branch(layer)
-                variable.assign(value * (BRANCH if ends else 1))
+            ends = variable.name != "beta" and _ends_a_branch(layer)
+            variable.assign(_drawn(layer, variable, rng) * (BRANCH if ends else 1))
     if any(isinstance(layer, L.BatchNormalization) for layer in layers):
         data = [np.concatenate(each) for each in zip(*inputs_of(model, SAMPLES, seed), strict=True)]
         model(data if len(data) > 1 else data[0], training=True)
@@ -68,8 +66,8 @@ def _drawn_inputs(shape, dtype: str, count: int, seed: int, scaled: bool) -> np.
     return rng.normal(0, 1, (count, *shape)).astype(dtype)
 
 
-def _drawn(layer, variable, rng) -> np.ndarray | None:
-    """What a weight becomes, None where Keras's own start is good."""
+def _drawn(layer, variable, rng) -> np.ndarray:
+    """What a weight becomes, the same on every backend."""
     shape, name = variable.shape, variable.name
     if name == "gamma":
         return rng.uniform(0.8, 1.2, shape)
@@ -80,7 +78,7 @@ def _drawn(layer, variable, rng) -> np.ndarray | None:
         return (1 + rng.normal(0, 1, shape)) / np.sqrt(np.prod(shape[:-2]))
     if isinstance(layer, (L.Dense, L.Conv1D, L.Conv2D)) or name == "pointwise_kernel":
         return rng.normal(0, np.sqrt(2 / np.prod(shape[:-1])), shape)
-    return None
+    return rng.normal(0, np.asarray(variable).std(), shape)
 
 
 def _ends_a_branch(layer) -> bool:
