@@ -1,13 +1,16 @@
 """The benchmarks run, in small; what they measure with is right."""
 
 import json
+import os
+import subprocess
+import sys
 
 import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import fashion_mnist, large_models, measure, scale
+from benchmarks import fashion_mnist, large_models, measure, scale, zoo
 from benchmarks.models.fashion_cnn import FashionCNN
 
 
@@ -79,3 +82,17 @@ def test_qir_and_xdsl_read_print_and_rewrite_the_same_graph():
     assert [row[:3] for row in rows] == [
         ("60", "parse", ""), ("60", "print", ""), ("60", "both", ""), ("60", "rewrite", "38"),
     ]  # fmt: skip
+
+
+def test_the_zoo_runs_a_keras_model_and_makes_a_table():
+    """Activations are alive: outputs differ between inputs, and noise in them is not amplified."""
+    script = "from benchmarks import zoo; import json; print(json.dumps(zoo.measured('conv_1d')))"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True,
+                          check=True, env=environment)  # fmt: skip
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert row["gap"] < 1e-5 and row["floats"] == []
+    assert row["noise"] > 20 and row["sensitivity"] > 30
+    text = zoo.page({"conv_1d jax": row, "broken net tensorflow": {"error": "TypeError: no"}})
+    assert "| conv_1d | jax | 256x4 | yes |" in text
+    assert "| broken net | tensorflow |  | no: TypeError: no |" in text
