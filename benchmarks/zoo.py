@@ -25,7 +25,7 @@ RESULTS = Path(__file__).with_name("results")
 ROWS = RESULTS / "zoo.json"
 BACKENDS = ("tensorflow", "jax")
 SECONDS = 1800
-SIDE, PARAMETERS, REDUCED = 240, 30_000_000, 128
+SIDE, PARAMETERS, REDUCED = 240, 10_000_000, 128
 """Images of more pixels a side than the first, or of any number, are taken in the third size, and
 so are those of networks with more parameters than the second."""
 CALIBRATION, INPUTS = 32, 4
