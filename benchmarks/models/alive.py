@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from .random_inputs import images
+from .random_inputs import images, tokens
 
 L = keras.layers
 BRANCH = 0.25
@@ -43,7 +43,7 @@ def alive(model, seed: int = 0):
 
 
 def inputs_of(model, count: int, seed: int = 1) -> list[list[np.ndarray]]:
-    """Inputs of a Keras model, batches of one: pictures, smooth sequences or tokens.
+    """Inputs of a Keras model, batches of one: pictures, sequences of embedded tokens, tokens.
 
     Pictures have pixels of 0 to 255 where the model's first layers scale them, else about mean 0
     and standard deviation 1.
@@ -62,7 +62,7 @@ def _drawn_inputs(shape, dtype: str, count: int, seed: int, scaled: bool) -> np.
         pictures = images(count, max(shape[:2]), seed, shape[2])[:, : shape[0], : shape[1]]
         return np.clip(128 + 64 * pictures, 0, 255) if scaled else pictures
     if len(shape) == 2:
-        return images(count, max(shape), seed, 1)[:, : shape[0], : shape[1], 0]
+        return tokens(count, *shape, seed)
     return rng.normal(0, 1, (count, *shape)).astype(dtype)
 
 
