@@ -27,6 +27,7 @@ import qir
 from qir.api import read_model
 from qir.targets.tflite.interpreter import Failure, Interpreter
 from qir.text import write_atomically
+from qir.types import TupleType
 
 from . import measure
 from .fashion_mnist import calibration_images
@@ -140,8 +141,10 @@ def quantized(model: Path, calibration, folder: Path, rounds: int) -> float:
 
 def islands(path: Path) -> int:
     """Operators that compute in float between the first cast and the last."""
-    ops = [op for op in read_model(path).main.ops if op.kind.startswith("tfl.")]
-    return sum(op.type.is_float and op.kind != "tfl.dequantize" for op in ops)
+    ops = [op for op in read_model(path).main.ops
+           if op.kind.startswith("tfl.") and op.kind != "tfl.dequantize"]  # fmt: skip
+    types = [op.type.items if isinstance(op.type, TupleType) else (op.type,) for op in ops]
+    return sum(any(each.is_float for each in several) for several in types)
 
 
 def outputs(path: Path, inputs, interpreter: Interpreter) -> np.ndarray:
