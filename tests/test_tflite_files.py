@@ -64,6 +64,24 @@ def test_equal_constants_share_a_buffer(module):
     assert len(held) in (1, 2)
 
 
+def test_equal_constants_are_one_tensor():
+    """Scales a channel cost more than a small weight: a cell written out has them once."""
+    text = """func @main(%x: i8<0.1:0>[1,4]) -> (i8<0.1:0>[1,4]) {
+  %1 = const(value=3) : i8<0.1:0>[1,4]
+  %2 = tfl.add(%x, %1, to=i8<0.1:0>) : i8<0.1:0>[1,4]
+  %3 = const(value=3) : i8<0.1:0>[1,4]
+  %4 = tfl.add(%2, %3, to=i8<0.1:0>) : i8<0.1:0>[1,4]
+  %5 = const(value=3) : i8<0.2:0>[1,4]
+  %6 = tfl.add(%4, %5, to=i8<0.1:0>) : i8<0.1:0>[1,4]
+  return %6
+}
+"""
+    graph = unpack(written(read_module(text, "net.qir")))["subgraphs"][0]
+    operands = [op["inputs"][1] for op in graph["operators"]]
+    assert operands[0] == operands[1] != operands[2]
+    assert len(graph["tensors"]) == 1 + 3 + 2
+
+
 def test_all_operators_of_the_specification_are_described():
     assert len(capabilities()) == 86  # the recurrent row stands for two
     assert capabilities()["SOFTMAX"]["fixed_output_int8"] == [0.00390625, -128]

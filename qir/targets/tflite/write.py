@@ -77,6 +77,7 @@ class _Tensors:
     of: dict[Op, int] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     numbers: dict[tuple, int] = field(default_factory=dict)
+    constants: dict[tuple[Type, bytes], int] = field(default_factory=dict)
 
     def add(self, type: Type, name: str, data: bytes | None = None, **more) -> int:
         fresh, n = name, 1
@@ -92,10 +93,17 @@ class _Tensors:
         return len(self.rows) - 1
 
     def value(self, op: Op) -> int:
-        """The tensor of a value; that of a constant is made when it is first asked for."""
+        """The tensor of a value; that of a constant is made when it is first asked for.
+
+        Equal constants are one tensor: a scale and a zero point a channel cost more than a small
+        weight, and a cell that is written out has its weights in every step.
+        """
         if op not in self.of:
-            name = op.attributes["name"] or (op.location[-1] if op.location else "const")
-            self.of[op] = self.add(op.type, name, tensors.bytes_of(op.type, op.value))
+            data = tensors.bytes_of(op.type, op.value)
+            if (op.type, data) not in self.constants:
+                name = op.attributes["name"] or (op.location[-1] if op.location else "const")
+                self.constants[op.type, data] = self.add(op.type, name, data)
+            self.of[op] = self.constants[op.type, data]
         return self.of[op]
 
     def variable(self, op: Op) -> int:
