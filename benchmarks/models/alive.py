@@ -12,9 +12,10 @@ SHIFT = 1.0
 """The mean of a batch norm's results. Where it is 0, half the values are cut off in every layer and
 a deep network without shortcuts is chaotic: noise 40 dB below the input of InceptionV3 comes out
 5 dB below the output, in float; at 1 it is 26 dB."""
-SAMPLES = 64
-"""Inputs that batch-norm statistics are taken from. With 8 of them the activations of other inputs
-are up to 30 times as large in the last layers of MobileNetV3Small."""
+SAMPLES, VALUES = 64, 64 * 128 * 128 * 3
+"""Inputs that batch-norm statistics are taken from, less where they have more values than that
+together, since all activations are kept. With 8 small ones the activations of other inputs were up
+to 30 times as large in the last layers of MobileNetV3Small."""
 TRANSPARENT = (L.Dropout, L.Activation, L.Rescaling)
 
 
@@ -37,7 +38,9 @@ def alive(model, seed: int = 0):
             ends = variable.name != "beta" and _ends_a_branch(layer)
             variable.assign(_drawn(layer, variable, rng) * (BRANCH if ends else 1))
     if any(isinstance(layer, L.BatchNormalization) for layer in layers):
-        data = [np.concatenate(each) for each in zip(*inputs_of(model, SAMPLES, seed), strict=True)]
+        size = sum(np.prod(each.shape[1:]) for each in model.inputs)
+        drawn = inputs_of(model, min(SAMPLES, int(VALUES / size)), seed)
+        data = [np.concatenate(each) for each in zip(*drawn, strict=True)]
         model(data if len(data) > 1 else data[0], training=True)
     return model
 
