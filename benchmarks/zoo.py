@@ -65,9 +65,11 @@ def subject(name: str) -> Subject:
 
     if name in TINY:
         save, load = SUBJECTS[name]
+        path = save(None)
+        if not path.exists():
+            raise click.ClickException(f"{path.name} is not there; README.md says where it goes")
         calibration, inputs, _ = load()
         drawn = [*calibration[:CALIBRATION], *inputs[:INPUTS]]
-        path = save(None)
         return Subject(path, partial(_saved_model_run, path), [[x[None]] for x in drawn])
     build = BUILDERS.get(name) or partial(_application, getattr(keras.applications, name))
     model = alive(build())

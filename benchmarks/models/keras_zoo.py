@@ -5,7 +5,6 @@ import keras
 L = keras.layers
 
 
-@keras.saving.register_keras_serializable("benchmarks")
 class Positions(L.Layer):
     """Adds a trained vector to each token."""
 
