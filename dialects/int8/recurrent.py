@@ -21,8 +21,6 @@ from .tflite_cells import gates_like, lstm, within_batch
 
 TWELFTH = Element(DTYPES["i16"], per_tensor(2.0**-12, 0))
 """What the gates are before their function: 12 fractional bits."""
-STATE_BITS = 7
-"""Fractional bits of the upper half of a GRU's state, which its gates read."""
 
 
 @int8.op
@@ -30,9 +28,9 @@ def gru(gates: Type, recurrent: Type, bias: Type, state: Type, sigmoid: Type, ta
         to: Element, rescale: Rescale, result: Rescale) -> Type:  # fmt: skip
     """States [T,B,C] of a GRU whose gates the inputs move by gates[T,B,3*C], i16.
 
-    Gates: update, reset, candidate, 12 fractional bits. recurrent: i8[C,3,C] on the upper 8 bits
-    of the state, bias i32[3,C], `rescale` for each gate. state: i16[B,C], 15 fractional bits, as
-    sigmoid and tanh i16[65536] give them. result: from the state to the result.
+    Gates: update, reset, candidate, 12 fractional bits. recurrent: i8[C,3,C] on the result before,
+    bias i32[3,C], `rescale` for each gate. state: i16[B,C], 15 fractional bits, as sigmoid and tanh
+    i16[65536] give them. result: from the state to the result.
     """
     batch, count, width = gates_like(gates, bias, (3,))
     require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor,
@@ -56,7 +54,8 @@ def _(op, gates, recurrent, bias, state, sigmoid, tanh):
     state = np.broadcast_to(state, op.shape[1:]).astype(np.int64)
     found = np.zeros(op.shape, np.int8)
     for i, each in enumerate(gates):
-        state, found[i] = rounding.step(held, each, state)
+        state = rounding.step(held, each, state)
+        found[i] = rounding.result(held, state)
     return found
 
 
@@ -167,7 +166,7 @@ def _(op, wanted: Wanted, x, w, u, b, h, c, cells=None):
 def _(op, wanted: Wanted, x, w, u, b, r, h):
     weights, gates = [_of_gate(w, i) for i in range(3)], [TWELFTH] * 3
     moved = _gates(x, weights, _value(b), gates)
-    scales = np.broadcast_to(u.type.grid.scale, 3).astype(np.float64) * 2.0**-STATE_BITS
+    scales = np.broadcast_to(u.type.grid.scale, 3) * np.float64(wanted.to.grid.scale)
     bias = np.zeros((3, w.shape[2]), np.int32)
     bias[2] = np.clip(np.rint(_value(r) / scales[2]), -(2**30), 2**30)
     recurrent = np.ascontiguousarray(_value(u).transpose(1, 0, 2))

@@ -73,7 +73,12 @@ def _(op, gates, recurrent, bias, state, cell, *rest):
 def _(op, gates, recurrent, bias, state, sigmoid, tanh):
     held = int8_gru.held_by(op, jnp.asarray, recurrent, bias, sigmoid, tanh)
     start = of_batch(gates, state).astype(jnp.int64)
-    return lax.scan(lambda h, each: gru.step(held, each, h), start, _by_gate(gates, bias))[1]
+
+    def step(state, each):
+        state = gru.step(held, each, state)
+        return state, gru.result(held, state)
+
+    return lax.scan(step, start, _by_gate(gates, bias))[1]
 
 
 def _by_gate(gates, bias):
