@@ -12,7 +12,7 @@ import numpy as np
 
 import qir
 from qir.errors import QirError
-from qir.report import float_ops
+from qir.floats import float_ops
 
 from .measure import columns, markdown, sizes_on_disk, write_results
 from .models import fashion_cnn

@@ -20,8 +20,8 @@ import numpy as np
 import qir
 from qir.cli.bench import interleaved
 from qir.evaluate import evaluate, evaluate_op
+from qir.floats import float_ops
 from qir.ir import Op, place_of
-from qir.report import float_ops
 from qir.targets.xla.compile import compile_func
 from qir.types import TupleType
 

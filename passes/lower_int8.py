@@ -11,14 +11,14 @@ from qir.errors import Declined, QirError, require
 from qir.graph_pass import graph_pass
 from qir.integer_forms import INTEGER_FORMS, Wanted
 from qir.ir import OPS, Func, Op, const, item
-from qir.pattern import V
+from qir.pattern import V, either
 from qir.registry import target_named
 from qir.rewrite import Rule, rewrite, rule
 from qir.rounding import contract, quantize_array
 from qir.timing import count
 from qir.types import Element, Type
 
-from ..dialects import int8, quant
+from ..dialects import int8, lax, quant
 
 CASTS = (quant.quantize.name, quant.dequantize.name)
 
@@ -32,7 +32,7 @@ def lower_int8(func: Func, *, target: str = "xla", rounding: str | None = None) 
     if rounding is not None:
         contract(rounding, operands=1)  # an unknown name is an error here, not where it is needed
     roundings = {"": rounding} if rounding else target_named(target).roundings
-    func = rewrite(func, move_onto_storage, tabulate, *integer_rules(roundings))
+    func = rewrite(func, move_onto_storage, place_on_storage, tabulate, *integer_rules(roundings))
     count("casts left", sum(op.kind in CASTS for op in func.ops))
     return func
 
@@ -47,9 +47,18 @@ def move_onto_storage(cast, y):
     to = cast.attributes["to"]
     for operand in moved:
         require(operand.type.element == to,
-                f"an operand is {operand.type.element}, the result {to}")  # fmt: skip
+                f"an operand is {operand.type.element}, the result {to}",
+                "one grid for both, as propagate_types and requantize give it")  # fmt: skip
     built = op.with_operands(*stored)
     return item(built, y.attributes["index"]) if y.kind == "item" else built
+
+
+@rule(either(lax.argmax, lax.argmin)(quant.dequantize(V.x)) @ "op")
+def place_on_storage(op, x):
+    """The first greatest of reals on one grid is the first greatest of the stored integers."""
+    require(x.type.grid.per_tensor, f"it compares values of several scales, {x.type}",
+            "one scale for what it reads")  # fmt: skip
+    return op.with_operands(x)
 
 
 @rule(quant.quantize(V.y) @ "cast")
@@ -57,14 +66,18 @@ def tabulate(cast, y):
     """A chain of pointwise ops over one 8-bit value is a table of its 256 values."""
     chain = _chain(y)
     sources = {o for op in chain for o in op.operands if o.kind == "quant.dequantize"}
-    require(len(sources) == 1, f"the chain reads {len(sources)} quantized values, a table takes 1")
+    require(len(sources) == 1, f"the chain reads {len(sources)} quantized values, a table takes 1",
+            "functions of one value, put together by ops that have integer forms")  # fmt: skip
     (source,) = sources
     x = source.operands[0]
-    require(not x.is_const and x.type.grid.per_tensor, "the chain reads no per-tensor activation")
-    require(x.dtype.bits <= 8, f"a table of {x.dtype} would be too long")
-    require(cast.shape == x.shape, f"the chain broadcasts {x.type} to {list(cast.shape)}")
+    require(not x.is_const and x.type.grid.per_tensor, "the chain reads no per-tensor activation",
+            "one scale for what it reads")  # fmt: skip
+    require(x.dtype.bits <= 8, f"a table of {x.dtype} would be too long",
+            "8 bits for what it reads")  # fmt: skip
+    require(cast.shape == x.shape, f"the chain broadcasts {x.type} to {list(cast.shape)}",
+            "the function first, then its result broadcast")  # fmt: skip
     to = cast.attributes["to"]
-    require(to.grid.per_tensor, "a table gives one grid")
+    require(to.grid.per_tensor, "a table gives one grid", "one scale for its result")
     values = _tabulated(chain, source, to)
     return int8.table(x, const(values, Type(to.dtype, values.shape, to.grid), name="table"), to=to)
 
@@ -76,10 +89,12 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
     def integer_form(cast, y):
         """A float op between dequantize and quantize is computed on integers."""
         form = INTEGER_FORMS.get(y.kind)
-        require(form is not None, f"{y.kind} has no integer form")
+        require(form is not None, f"{y.kind} has no integer form",
+                "another op in the model, or an integer form of this one")  # fmt: skip
         contract = roundings.get(form.produces, roundings[""])
         wanted = Wanted(cast.attributes["to"], contract)
-        require(wanted.to.grid.per_tensor, "results have one scale and zero point")
+        require(wanted.to.grid.per_tensor, "results have one scale and zero point",
+                "one scale for its result")  # fmt: skip
         roles = y.definition.roles(y).operands
         parts = zip(y.operands, roles, strict=True)
         operands = [o if role.kind in ("folded", "index") else _quantized(o, y)
@@ -87,7 +102,8 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
         try:
             return form.build(y, wanted, *operands)
         except QirError as error:  # a contract that cannot hold this ratio of scales, for one
-            raise Declined(error.message) from None
+            raise Declined(error.message, "another contract, lower_int8(rounding=...), or ranges "
+                           "of operands and result that lie nearer together") from None  # fmt: skip
 
     @rule(quant.requantize(V.x) @ "cast")
     def integer_requantize(cast, x):
@@ -105,13 +121,15 @@ def _stored(operand: Op, reader: Op) -> Op:
     """The stored integers under a dequantize; operands that are no reals stay what they are."""
     if operand.kind == "quant.dequantize":
         return operand.operands[0]
-    require(not operand.type.is_float, f"{reader.kind} reads {operand.kind}, which is float")
+    require(not operand.type.is_float, f"{reader.kind} reads {operand.kind}, which is float",
+            f"integers from {operand.kind}")  # fmt: skip
     return operand
 
 
 def _quantized(operand: Op, reader: Op) -> Op:
     require(operand.kind == "quant.dequantize",
-            f"{reader.kind} reads {operand.kind}, which is not quantized")  # fmt: skip
+            f"{reader.kind} reads {operand.kind}, which is not quantized",
+            f"integers from {operand.kind}")  # fmt: skip
     return operand.operands[0]
 
 
@@ -128,9 +146,11 @@ def _chain(y: Op) -> list[Op]:
             continue
         seen.add(op)
         if op.is_const:
-            require(op.type.size == 1, f"a constant of {op.type} differs from element to element")
+            require(op.type.size == 1, f"a constant of {op.type} differs from element to element",
+                    "one number for all elements, or an op with an integer form")  # fmt: skip
             continue
-        require(op.kind in OPS and OPS[op.kind].pointwise, f"the chain reads {op.kind}")
+        require(op.kind in OPS and OPS[op.kind].pointwise, f"the chain reads {op.kind}",
+                f"integers from {op.kind}")  # fmt: skip
         stack.append((op, True))
         stack.extend((o, False) for o in op.operands)
     return chain

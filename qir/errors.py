@@ -52,13 +52,23 @@ class QirWarning(UserWarning):
 
 
 class Declined(Exception):
-    """Why a typing function or a rule does not apply; raised by `require` alone."""
+    """Why a typing function or a rule does not apply, and what would change that, if it is known.
+
+    `require` raises it.
+    """
+
+    def __init__(self, reason: str, fix: str | None = None):
+        super().__init__(reason)
+        self.fix = fix
 
 
-def require(condition: object, reason: str) -> None:
-    """Go on only if `condition` holds; in an op this is its typing rule, in a rule its guard."""
+def require(condition: object, reason: str, fix: str | None = None) -> None:
+    """Go on only if `condition` holds; in an op this is its typing rule, in a rule its guard.
+
+    fix: what a user could do about it.
+    """
     if not condition:
-        raise Declined(reason)
+        raise Declined(reason, fix)
 
 
 def suggestion(wrong: str, known: Iterable[str], most: int = 24) -> str:

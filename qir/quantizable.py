@@ -104,7 +104,8 @@ def _why_float(op: Op, operands: Sequence[Role], result: Role) -> tuple[str, str
     if not selected(op):
         return "no pass was to touch it", "an `only` whose expression matches its place"
     if result.kind == "float":
-        return f"no scheme quantizes {op.kind}", "roles where it is declared, and an integer form"
+        return (f"no scheme quantizes {op.kind}",
+                "another op in the model, or roles and an integer form for this one")  # fmt: skip
     if result.kind not in ("free", "same", "fixed", "index"):
         return f"a result of the role '{result.kind}' is not quantized", "a scheme that knows it"
     if not any(takes_part(role) for role in operands):

@@ -51,7 +51,8 @@ class Firing:
     """One attempt of a rule at a node that its pattern matched; reason is why it declined.
 
     matched: the nodes that the pattern stands for, root first, known where it fired, as are built,
-    what the rule made, and consumed, what nobody reads any more. source: the rule itself.
+    what the rule made, and consumed, what nobody reads any more. source: the rule itself. fix: what
+    a user could do where it declined, if the rule knows.
     """
 
     rule: str
@@ -62,6 +63,7 @@ class Firing:
     source: Rule | None = None
     built: tuple[Op, ...] = ()
     consumed: tuple[Op, ...] = ()
+    fix: str | None = None
 
     @property
     def fired(self) -> bool:
@@ -257,7 +259,7 @@ class _Sweep:
             try:
                 built = build(*(bound[name] for name in each.parameters))
             except Declined as declined:
-                self.note(Firing(each.name, node, reason=str(declined), source=each))
+                self.note(Firing(each.name, node, str(declined), source=each, fix=declined.fix))
                 continue
             self.check(each, node, built)
             fresh, dead = self.adopt(each, node, built, matched)

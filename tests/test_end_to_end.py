@@ -8,7 +8,7 @@ from jax import lax
 
 import qir
 from qir.evaluate import evaluate_op
-from qir.report import float_ops
+from qir.floats import float_ops
 
 IMAGE, ROWS = (2, 8, 8, 4), (2, 6, 16)
 

@@ -387,15 +387,13 @@ def test_an_op_left_in_float(explain):
             %1 = lax.cumsum : f32[1,4]  net.py:2
           stays in float
             no scheme quantizes lax.cumsum
-            no grid was chosen for its result, or its operands
           to change that it takes
-            roles where it is declared, and an integer form
+            another op in the model, or roles and an integer form for this one
     """)
     story = explain(graph, *words, dense, pipeline="ptq_int8")
     assert since("stays in float", story) == told("""
         stays in float
           operand 1, the weight, is computed
-          no grid was chosen for its result, or its operands
         to change that it takes
           a constant in its place
     """)

@@ -9,8 +9,8 @@ from qir.dialects import nn
 
 import qir
 from qir.evaluate import evaluate
+from qir.floats import float_ops
 from qir.ir import Func, const, parameter
-from qir.report import float_ops
 from qir.targets.tflite.interpreter import Interpreter
 from qir.types import tensor
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound
+from ..floats import floats_left, is_lowered
 from ..ir import Func, Op, place_of
 from ..quantizable import FloatKept
-from ..report import float_reasons
 from ..text.write import op_printer, value_names
 from ..types import Type
 from .constants import constant_lines
@@ -124,9 +124,11 @@ def _float_sections(history: History, func: Func, op: Op, lineage,
     if op.kind in ("parameter", "const"):
         return
     kept = [each for each in history.decisions(FloatKept) if each.op in lineage]
-    reasons = [*(each.reason for each in kept), *float_reasons(func, [op]).values()]
-    yield "stays in float", list(dict.fromkeys(reasons))
-    yield "to change that it takes", list(dict.fromkeys(each.needed for each in kept))
+    said = [(each.reason, each.needed) for each in kept]
+    if not said and is_lowered(func):
+        said = [(each.reason, each.fix) for each in floats_left(func, [op])]
+    yield "stays in float", list(dict.fromkeys(reason for reason, _ in said))
+    yield "to change that it takes", list(dict.fromkeys(fix for _, fix in said))
 
 
 def _grid_sections(history: History, op: Op, lineage: dict[Op, None]) -> Iterator[Section]:
