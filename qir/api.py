@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import registry
+from .arrays import result_labels
 from .errors import QirError
 from .evaluate import as_array, checked_input
 from .forms import complaints
@@ -18,6 +19,7 @@ from .pipeline import Done, Listener, compose, run_module, run_steps
 from .report import report_text
 from .text import load_module, save_module
 from .timing import span
+from .types import Type
 
 
 def trace(f, *example_args, **options) -> Module:
@@ -173,6 +175,18 @@ class Quantized:
     def func(self) -> Func:
         """The entry function as the pipeline left it, legalized."""
         return (self.final or self.module).main
+
+    @property
+    def inputs(self) -> dict[str, Type]:
+        """The types of the inputs by name; where integers are stored, `scale` and `zero` of each
+        say what they stand for: real = scale * (stored - zero)."""
+        return {p.attributes["name"]: p.type for p in self.module.main.parameters}
+
+    @property
+    def outputs(self) -> dict[str, Type]:
+        """The types of the results by name, `result_0` and on where not all have one."""
+        func = self.module.main
+        return dict(zip(result_labels(func), (r.type for r in func.results), strict=True))
 
     def __call__(self, *inputs):
         """Run on arrays, in input order or as one dict by name; compiled once per batch.

@@ -27,6 +27,11 @@ Padding = NewType("Padding", object)
 Words = NewType("Words", tuple)
 """A list of names."""
 
+Storage = Literal["float32", "int8", "uint8", "int16"]
+"""How the numbers of an input or a result are stored, as TensorFlow's converter names it."""
+Storages = NewType("float32|int8|uint8|int16, for all, by name, or a list", object)
+"""A `Storage` for all; a list of them in order; or by name, `[logits=float32, boxes=uint8]`."""
+
 ReadFile = NewType("File", str)
 """The path of a file that a pass reads."""
 WrittenFile = NewType("File", str)
@@ -147,6 +152,17 @@ def _rescale(value) -> Rescale:
     return _fail("a rounding contract with its numbers", value)
 
 
+def _storages(value):
+    kinds = get_args(Storage)
+    if isinstance(value, (list, tuple, Mapping)) and not value:
+        return "float32"  # nothing was named
+    if isinstance(value, Mapping):
+        return {_word(name): _choice(each, kinds) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return tuple(_choice(each, kinds) for each in value)
+    return _choice(value, kinds)
+
+
 def _choice(value, choices):
     if value in choices:
         return value
@@ -167,4 +183,5 @@ _READERS = {
     Padding: _padding,
     Element: _element,
     Rescale: _rescale,
+    Storages: _storages,
 }

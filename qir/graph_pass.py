@@ -31,7 +31,8 @@ class GraphPass:
     """A pass: its name, its arrow, its options by name (kind, default) and its resources.
 
     before, after: forms; `any` keeps whatever form it is given. after may name an option in
-    braces. replaced_by: for a resource, the option that makes it unnecessary.
+    braces. replaced_by: for a resource, the option that makes it unnecessary. ahead: what can be
+    said of a function before any step of a pipeline has run: `(func, **options)`, raising QirError.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GraphPass:
     options: Mapping[str, tuple[object, object]]
     resources: Mapping[str, object]
     replaced_by: Mapping[str, str] = field(default_factory=dict)
+    ahead: Callable | None = None
 
     @property
     def doc(self) -> str:
@@ -102,7 +104,8 @@ class GraphPass:
         ]
 
 
-def graph_pass(arrow: str, **replaced_by: str) -> Callable[[Callable], GraphPass]:
+def graph_pass(arrow: str, ahead: Callable | None = None,
+               **replaced_by: str) -> Callable[[Callable], GraphPass]:  # fmt: skip
     """Declare a pass: `@graph_pass("float -> float")`; `samples="stats"` says that the option
     `stats`, when given, stands in for the resource `samples`."""
     before, _, after = (part.strip() for part in arrow.partition("->"))
@@ -126,7 +129,7 @@ def graph_pass(arrow: str, **replaced_by: str) -> Callable[[Callable], GraphPass
                 raise TypeError(f"{function.__name__}: the arrow names an option '{name}', which "
                                 "there is not")  # fmt: skip
         return GraphPass(function.__name__, function, before, after, options, resources,
-                         replaced_by)  # fmt: skip
+                         replaced_by, ahead)  # fmt: skip
 
     return declare
 

@@ -16,7 +16,15 @@ from .plugins import with_left_out
 from .progress import begun, progress_now
 from .rewrite import restricted
 from .text.read import read_value
-from .text.syntax import CallText, PipelineText, Ref, Source, depth_checked, parse_pipelines
+from .text.syntax import (
+    CallText,
+    MappingText,
+    PipelineText,
+    Ref,
+    Source,
+    depth_checked,
+    parse_pipelines,
+)
 
 ROUNDS = 20
 
@@ -175,6 +183,8 @@ class _Composer:
             return self.settings[value.name]
         if isinstance(value, list):
             return tuple(self.value(v) for v in value)
+        if isinstance(value, MappingText) and not value.repeated:
+            return {key: self.value(v) for key, v in value.entries.items()}
         return read_value(value, self.source)
 
 
@@ -254,7 +264,17 @@ def check_resources(steps: Steps, at_hand: Sequence[str]) -> None:
 
 
 def check_start(func: Func, steps: Steps) -> None:
-    """QirError if a function is not in the form the first step with a form takes."""
+    """QirError if a function is not in the form the first step with a form takes.
+
+    And for what a later step can say of it before anything has run.
+    """
+    for step in flat(steps):
+        if step.action.ahead is None:
+            continue
+        try:
+            step.action.ahead(func, **step.options)
+        except QirError as error:
+            raise QirError(error.message, at=error.at or step.place, help=error.help) from None
     for step in flat(steps):
         if step.action.before == "any":
             continue

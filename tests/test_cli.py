@@ -282,7 +282,7 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["model.py:model", "--calibration", "model.py"],
      "model.py: error: this holds no arrays as numpy.savez writes them\n"),
     (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
-     "pipelines/ptq_int8.pipe:17:3: error: legalize: unknown target 'abacus'\n"
+     "pipelines/ptq_int8.pipe:18:3: error: legalize: unknown target 'abacus'\n"
      "    legalize(target=$target),\n    ^^^^^^^^\n  help: known: tflite, xla\n"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):

@@ -385,7 +385,7 @@ def test_the_budget_finds_a_planted_fault_and_the_advice_finds_its_rule(call, mo
     plant(monkeypatch, planted.fold_bn)
     code, out, err = call(*words)
     assert (code, out) == (1, "")
-    assert ("pipelines/float_front.pipe:6:3: error: step 4, fold_bn, is beyond the budget snr=25: "
+    assert ("pipelines/float_front.pipe:7:3: error: step 5, fold_bn, is beyond the budget snr=25: "
             "y of @main: 14.1 dB, max error 0.22 against the original") in err  # fmt: skip
     advice = shlex.split(err.rpartition("firing: ")[2])
     code, out, err = call(*advice[1:])
@@ -397,7 +397,7 @@ def test_quantize_measures_its_passes_too(call, monkeypatch, tmp_path):
              "q.qir", "--drift-budget", "snr=25", "--drift-budget", "cse(max=0)")  # fmt: skip
     code, out, err = call(*words)
     assert code == 0 and "float ops left: 0" in out
-    assert err.splitlines()[-1].startswith("//   15 legalize ") and (tmp_path / "q.qir").exists()
+    assert err.splitlines()[-1].startswith("//   17 legalize ") and (tmp_path / "q.qir").exists()
     (tmp_path / "q.qir").unlink()
     plant(monkeypatch, planted.fold_bn)
     code, out, err = call(*words)

@@ -216,7 +216,7 @@ def test_a_fixpoint_goes_on_with_the_round_that_it_was_in():
 
 def test_pipelines_are_written_out_without_defaults():
     _, record = kept("refuses, ptq_int8(method=mse)", samples=[np.ones((2, 4))])
-    assert record.pipeline.startswith("refuses, canonicalize, cse, raise_nn, fold_bn, ")
+    assert record.pipeline.startswith("refuses, canonicalize, cse, raise_nn, roll_cells, fold_bn, ")
     assert "insert_observers(method=mse), calibrate, propagate_types, " in record.pipeline
 
 

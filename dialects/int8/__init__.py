@@ -6,7 +6,7 @@ from .dialect import int8
 from .normalize import layer_norm, rms_norm, softmax
 from .pooling import avg_pool, mean, sum_
 from .recurrent import gru
-from .storage import reinterpret
+from .storage import flip_sign, reinterpret
 from .tables import pair_table, table
 from .tflite_cells import lstm
 from .tflite_norms import l2_norm, log_softmax_f32, log_softmax_gemmlowp
@@ -14,8 +14,8 @@ from .tflite_reductions import prod, threshold_sum
 from .tflite_softmax import softmax_f32, softmax_gemmlowp
 
 __all__ = [
-    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "gru", "int8", "l2_norm",
-    "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "lstm", "matmul", "mean", "mul",
-    "pair_table", "prod", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
+    "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "flip_sign", "gru", "int8",
+    "l2_norm", "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "lstm", "matmul", "mean",
+    "mul", "pair_table", "prod", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
     "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
 ]  # fmt: skip

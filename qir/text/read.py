@@ -17,6 +17,7 @@ from .syntax import (
     CallText,
     FuncText,
     GridText,
+    MappingText,
     OpText,
     Ref,
     Source,
@@ -278,6 +279,10 @@ class _Reader:
             return str(value)
         if isinstance(value, list):
             return tuple(self.value(v) for v in value)
+        if isinstance(value, MappingText):
+            if value.repeated:
+                self.fail(f"'{value.repeated}' is given twice", value.offset)
+            return {key: self.value(v) for key, v in value.entries.items()}
         if isinstance(value, TypeText):
             return self.type_part(value)
         if isinstance(value, CallText):

@@ -70,6 +70,15 @@ class CallText:
 
 
 @dataclass(frozen=True, slots=True)
+class MappingText:
+    """`[name=value, "another name"=value]`; repeated: a name that stands there twice."""
+
+    entries: Mapping[str, object]
+    repeated: str | None = None
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OpText:
     """`%target = call : type loc(...)`.
 
@@ -238,6 +247,17 @@ class _Records(Transformer):
         return [_value(c) for c in children if not (c is None or _is(c, "COMMA"))]
 
     number_list = list
+
+    def entry(self, children):
+        key, value = children
+        return (str(key), _value(value), getattr(key, "start_pos", 0))
+
+    def mapping(self, children):
+        entries, repeated, offset = {}, None, 0
+        for key, value, start in (c for c in children if not (c is None or _is(c, "COMMA"))):
+            repeated, offset = (key, start) if key in entries else (repeated, offset)
+            entries[key] = value
+        return MappingText(entries, repeated, offset)
 
     def grid(self, children):
         return children[0]

@@ -255,6 +255,8 @@ class _Printer:
             return value if plain else _quoted(value)
         if isinstance(value, (tuple, list)):
             return f"[{', '.join(self.value(v) for v in value)}]"
+        if isinstance(value, Mapping):
+            return f"[{', '.join(f'{self.value(k)}={self.value(v)}' for k, v in value.items())}]"
         if isinstance(value, Element):
             return f"{value.dtype.name}{self.grid(value.grid)}"
         if isinstance(value, Rescale):

@@ -223,6 +223,13 @@ def _(op, x):
     return x
 
 
+@lowers("int8.flip_sign")
+def _(op, x):
+    unsigned = np.dtype(f"u{x.dtype.itemsize}")
+    flipped = lax.bitcast_convert_type(x, unsigned) ^ unsigned.type(1 << (op.dtype.bits - 1))
+    return lax.bitcast_convert_type(flipped, op.dtype.numpy)
+
+
 @lowers("int8.requantize")
 def _(op, x):
     return finished(op, centred(op, 0, x))

@@ -46,6 +46,13 @@ def requantized(op, x):
     return tfl.quantize(x, to=op.type.element)
 
 
+@rule(int8.flip_sign(V.x) @ "op")
+def resigned(op, x):
+    """From i8 to u8 and back, where the runtime flips the highest bit too."""
+    require(op.dtype.bits == 8, f"its kernels store no {op.type}")
+    return tfl.quantize(x, to=op.type.element)
+
+
 @rule(nn.div(V.a, V.b) @ "op", int8.div(V.a, V.b) @ "op")
 def quotient(op, a, b):
     """On stored integers too, but that the runtime takes no divisor that is zero."""
@@ -97,4 +104,4 @@ def _alike(candidate: Op, x: Op, values: np.ndarray) -> bool:
     return int(np.abs(theirs.astype(np.int32) - values).max()) <= 1
 
 
-RULES = (sum_or_product, quotient, quantized, dequantized, requantized, function)
+RULES = (sum_or_product, quotient, quantized, dequantized, requantized, resigned, function)
