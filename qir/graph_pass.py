@@ -33,6 +33,7 @@ class GraphPass:
     before, after: forms; `any` keeps whatever form it is given. after may name an option in
     braces. replaced_by: for a resource, the option that makes it unnecessary. ahead: what can be
     said of a function before any step of a pipeline has run: `(func, **options)`, raising QirError.
+    scheme: what its output asks of a target, which says what it takes; options in braces too.
     """
 
     name: str
@@ -43,6 +44,7 @@ class GraphPass:
     resources: Mapping[str, object]
     replaced_by: Mapping[str, str] = field(default_factory=dict)
     ahead: Callable | None = None
+    scheme: str | None = None
 
     @property
     def doc(self) -> str:
@@ -89,10 +91,15 @@ class GraphPass:
 
     def form_after(self, before: str, options: Mapping[str, object]) -> str:
         """The form the pass leaves, given the one it met."""
-        if self.after == "any":
-            return before
-        defaults = {name: default for name, (_, default) in self.options.items()}
-        return self.after.format(**{**defaults, **options})
+        return before if self.after == "any" else self.after.format(**self.settled(options))
+
+    def scheme_asked(self, options: Mapping[str, object]) -> str | None:
+        """The scheme it asks of a target under these options, None if none."""
+        return None if self.scheme is None else self.scheme.format(**self.settled(options))
+
+    def settled(self, options: Mapping[str, object]) -> dict[str, object]:
+        """Every option, those that are not given at their defaults."""
+        return {**{name: default for name, (_, default) in self.options.items()}, **options}
 
     def needs(self, options: Mapping[str, object]) -> list[str]:
         """The resources it cannot do without, under these options."""
@@ -104,7 +111,7 @@ class GraphPass:
         ]
 
 
-def graph_pass(arrow: str, ahead: Callable | None = None,
+def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = None,
                **replaced_by: str) -> Callable[[Callable], GraphPass]:  # fmt: skip
     """Declare a pass: `@graph_pass("float -> float")`; `samples="stats"` says that the option
     `stats`, when given, stands in for the resource `samples`."""
@@ -124,12 +131,12 @@ def graph_pass(arrow: str, ahead: Callable | None = None,
             else:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' needs a kind of "
                                 "qir.attributes or qir.graph_pass")  # fmt: skip
-        for name in re.findall(r"\{(.*?)\}", after):
+        for name in re.findall(r"\{(.*?)\}", f"{after} {scheme}"):
             if name not in options:
-                raise TypeError(f"{function.__name__}: the arrow names an option '{name}', which "
-                                "there is not")  # fmt: skip
+                raise TypeError(f"{function.__name__}: the arrow or the scheme names an option "
+                                f"'{name}', which there is not")  # fmt: skip
         return GraphPass(function.__name__, function, before, after, options, resources,
-                         replaced_by, ahead)  # fmt: skip
+                         replaced_by, ahead, scheme)  # fmt: skip
 
     return declare
 

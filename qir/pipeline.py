@@ -74,6 +74,7 @@ def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object
     with depth_checked(file):
         steps = _composed(Source(text, file), dict(parameters or {}))
         check_arrows(steps, form)
+        check_schemes(steps)
         if resources is not None:
             check_resources(steps, resources)
         return steps
@@ -235,6 +236,22 @@ def check_arrows(steps: Steps, form: str | None = None) -> str | None:
                 raise QirError(f"{step.action.name} leads to the unknown form '{form}'",
                                at=step.place, help=suggestion(form, FORMS))  # fmt: skip
     return form
+
+
+def check_schemes(steps: Steps) -> None:
+    """QirError for the first step that asks a scheme of a target which does not take it."""
+    asked: list[tuple[Step, str]] = []
+    for step in flat(steps):
+        scheme = step.action.scheme_asked(step.options)
+        asked += [] if scheme is None else [(step, scheme)]
+        if step.action.after != "{target}":
+            continue
+        target = registry.target_named(step.action.form_after("", step.options))
+        for asking, scheme in asked:
+            if target.schemes is not None and scheme not in target.schemes:
+                raise QirError(f"{asking.action.name} asks for the scheme '{scheme}', which the "
+                               f"target '{target.name}' does not take", at=asking.place,
+                               help=suggestion(scheme, target.schemes))  # fmt: skip
 
 
 def _bridge(start: str, goal: str) -> str | None:

@@ -17,6 +17,8 @@ class Target:
     taken apart before they are quantized. compiler: `module:function`, `(func) -> callable`, loaded
     when used. limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included,
     and by rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
+    schemes: what passes may ask of it (`int8_per_channel`, `dynamic_range` and so on), None for a
+    target that does not say; a pipeline that asks for another is an error when it is composed.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Target:
     decompositions: str | None = None
     compiler: str | None = None
     limits: Mapping[str, object] = field(default_factory=dict)
+    schemes: tuple[str, ...] | None = None
 
     def rounding(self, kind: str) -> str:
         """The rounding contract for an int8 op."""

@@ -23,7 +23,7 @@ from .constants import Storage, affine_elements, on_grid, operand_element, unhel
 from .constraints import Constraints, Seen, bare, choose, gather
 
 
-@graph_pass("calibrated -> qdq")
+@graph_pass("calibrated -> qdq", scheme="int8_{weights}")
 def propagate_types(
     func: Func, *, weights: Literal["per_channel", "per_tensor"] = "per_channel"
 ) -> Func:
