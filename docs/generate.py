@@ -145,11 +145,13 @@ def forms() -> Iterator[str]:
 
 
 def targets() -> Iterator[str]:
-    """Every target with its rounding contracts and limits."""
+    """Every target with its schemes, rounding contracts and limits."""
     yield "# Targets"
     for each in registry.targets().values():
         yield f"## {each.name}"
         yield f"{each.doc}. `legalize` brings a graph into its form `{each.form}`."
+        if each.schemes is not None:
+            yield f"It takes the schemes {', '.join(f'`{name}`' for name in each.schemes)}."
         yield _table("op", "rounding", ((k or "all others", v) for k, v in each.roundings.items()))
         if each.limits:
             yield _table("limit", "", each.limits.items())

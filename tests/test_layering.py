@@ -28,10 +28,10 @@ ORDER = [
     *("types", "rounding", "windows", "shapes", "special", "ir", "trained", "ranges", "pattern"),
     *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
     *("verify", "evaluate", "expansions", "segments", "arrays", "observers", "samples", "mincut"),
-    *("labelling", "decisions", "forms", "graph_pass", "target", "project", "registry", "progress"),
-    *("pipeline", "origin", "partial", "drift", "noise", "excerpt", "bisection", "floats"),
-    *("report", "explain", "api", "reproducer", "reduction", "difference", "interchange"),
-    *("pictures", "cli", "testing", "pytest_plugin"),
+    *("labelling", "decisions", "forms", "capabilities", "graph_pass", "target", "project"),
+    *("registry", "progress", "pipeline", "origin", "partial", "drift", "noise", "excerpt"),
+    *("bisection", "floats", "report", "explain", "api", "reproducer", "reduction", "difference"),
+    *("interchange", "pictures", "cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""
 

@@ -233,7 +233,8 @@ def test_listings_tell_which_pipelines_and_targets_cannot_be_used(qir):
         " error: unknown pass or pipeline 'rest_badly'\n" in err  # fmt: skip
     code, out, err = qir("targets")
     assert code == 0 and [line for line in out.splitlines() if "[" in line] == [
-        "rule  [rule]", "tflite  [tflite]", "xla  [xla]"]  # fmt: skip
+        "edgetpu  [edgetpu]", "gpu_fp16  [gpu_fp16]", "rule  [rule]", "tflite  [tflite]",
+        "tflite_micro  [tflite_micro]", "xla  [xla]"]  # fmt: skip
     assert "the target 'formless' of the plugin taken" in err
 
 
@@ -276,7 +277,8 @@ def test_a_dialect_that_fails_half_way_leaves_nothing(qir):
     """)
     assert (code, err) == (0, "")
     assert out.splitlines() == ["['gd.same'] False", "[]",
-                                "True True dict_keys(['rule', 'tflite', 'xla'])"]  # fmt: skip
+                                "True True dict_keys(['edgetpu', 'gpu_fp16', 'rule', 'tflite', "
+                                "'tflite_micro', 'xla'])"]  # fmt: skip
 
 
 def test_a_package_whose_entry_points_cannot_be_read_hides_no_other(site, tmp_path):
