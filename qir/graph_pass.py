@@ -131,10 +131,11 @@ def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = N
             else:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' needs a kind of "
                                 "qir.attributes or qir.graph_pass")  # fmt: skip
-        for name in re.findall(r"\{(.*?)\}", f"{after} {scheme}"):
-            if name not in options:
-                raise TypeError(f"{function.__name__}: the arrow or the scheme names an option "
-                                f"'{name}', which there is not")  # fmt: skip
+        for what, text in (("arrow", after), ("scheme", scheme or "")):
+            for name in re.findall(r"\{(.*?)\}", text):
+                if name not in options:
+                    raise TypeError(f"{function.__name__}: the {what} names an option '{name}', "
+                                    "which there is not")  # fmt: skip
         return GraphPass(function.__name__, function, before, after, options, resources,
                          replaced_by, ahead, scheme)  # fmt: skip
 

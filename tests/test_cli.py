@@ -283,7 +283,8 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
      "model.py: error: this holds no arrays as numpy.savez writes them\n"),
     (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
      "pipelines/ptq_int8.pipe:18:3: error: legalize: unknown target 'abacus'\n"
-     "    legalize(target=$target),\n    ^^^^^^^^\n  help: known: edgetpu, gpu_fp16, tflite, tflite_micro, xla\n"),
+     "    legalize(target=$target),\n    ^^^^^^^^\n"
+     "  help: known: edgetpu, gpu_fp16, tflite, tflite_micro, xla\n"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
     assert call("quantize", *words) == (1, "", message)
