@@ -31,7 +31,7 @@ LOOKUPS = (lax.take.name, lax.gather.name)
 """What reads some rows of a constant: the integers are read, and the rows made reals."""
 
 
-@graph_pass("float -> mixed")
+@graph_pass("float -> mixed", scheme="dynamic_range")
 def quantize_dynamic(
     func: Func, *, min_elements: int = 1024,
     weights: Literal["per_channel", "per_tensor"] = "per_channel",

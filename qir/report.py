@@ -3,7 +3,7 @@
 from collections import Counter
 
 from .floats import float_lines, float_ops, floats_left, is_lowered, named
-from .ir import Func
+from .ir import Func, Op
 
 BYTES_OF_SCALE = 4
 
@@ -29,13 +29,21 @@ def report_text(func: Func, before: Func | None = None, final: Func | None = Non
     else:
         lines.append(f"weights: {_size(size)}")
     left = float_ops(func)
-    lines.append(f"float ops left: {len(left)}")
-    told = before is not None or is_lowered(func)  # of a graph in reals there is nothing to say
-    lines += float_lines(floats_left(func, left)) if told else map(named, left)
+    lines += _floats(func, left, before is not None)
     lines += _counts("ops", func)
     if final is not None and final is not func:
         lines += _counts("kernels", final)
     return "\n".join(lines)
+
+
+def _floats(func: Func, left: list[Op], quantized: bool) -> list[str]:
+    """How many ops compute in float, and which; why, where they were to be integers."""
+    by_integers = sum(op.kind.startswith("hybrid.") for op in left)
+    if by_integers:  # the scheme leaves all results in float
+        return [f"float ops left: {len(left)}, {by_integers} of them by integer weights"]
+    told = quantized or is_lowered(func)  # of a graph in reals there is nothing to say
+    lines = float_lines(floats_left(func, left)) if told else map(named, left)
+    return [f"float ops left: {len(left)}", *lines]
 
 
 def _counts(title: str, func: Func) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 from qir.dialects import hybrid
 
 import qir
+from qir.errors import QirError
 from qir.evaluate import evaluate
 from qir.expansions import KERNELS
 from qir.ir import Func, const, parameter
@@ -145,3 +146,9 @@ def test_weights_that_are_too_small_are_told():
                              min_elements=1200)  # fmt: skip
     kinds = [op.kind for op in quantized.module.main.ops]
     assert kinds.count("hybrid.dense") == 1 and kinds.count("nn.conv2d") == 1
+    assert "float ops left: 3, 1 of them by integer weights" in quantized.report().splitlines()
+
+
+def test_a_target_without_such_kernels_says_so():
+    with pytest.raises(QirError, match="asks for the scheme 'dynamic_range', which the target"):
+        qir.quantize(network, reals(1, 8, 8, 8), pipeline="dynamic_range", target="edgetpu")
