@@ -11,11 +11,11 @@ from qir.rewrite import rewrite, rule
 from qir.shapes import pads_of
 
 from ..dialects import lax, nn
+from ..dialects.nn import channels
+from ..dialects.nn.channels import LAYER_KINDS, LAYERS
 
-LAYERS = (nn.conv2d, nn.depthwise_conv2d, nn.transposed_conv2d, nn.dense)
 STEPS = 32
 """How far up a layer is looked for."""
-_KINDS = {layer.name for layer in LAYERS}
 _MOVES = either(lax.reshape, lax.transpose)
 _LAYER = either(*LAYERS)(...)
 
@@ -71,7 +71,7 @@ def scale_folds_into_layer(op, layer, k):
     """A per-channel scale after a layer belongs in its filter and bias."""
     w, b = _parameters(layer)
     k = _per_channel(op, layer, k)
-    along = k.reshape(w.shape[-2:]) if layer.kind == "nn.depthwise_conv2d" else k
+    along = channels.along_results(layer, k)
     filters = trained.scaled(layer.operands[1], _exactly(np.multiply, w, along), along)
     bias = [] if b is None else [_like(layer.operands[2], _exactly(np.multiply, b, k))]
     return layer.with_operands(layer.operands[0], filters, *bias, clamp=op.attributes["clamp"])
@@ -169,7 +169,7 @@ def _leads_to_layer(op: Op) -> bool:
             stack.append(op.operands[0])
         elif op.kind == "nn.matmul" and op.attributes["clamp"] is None:
             stack += op.operands
-        elif op.kind in _KINDS and op.attributes["clamp"] is None and op.operands[1].is_const:
+        elif op.kind in LAYER_KINDS and op.attributes["clamp"] is None and op.operands[1].is_const:
             return True
     return False
 
@@ -187,27 +187,22 @@ def _parameters(layer: Op) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _per_channel(op: Op, layer: Op, k: np.ndarray) -> np.ndarray:
     """A constant after a layer as one number a channel; Declined if it varies elsewhere."""
-    channels = layer.shape[-1]
+    count = layer.shape[-1]
     require(op.type == layer.type, f"{layer.type} broadcasts to {op.type}")
     _is_finite(k)
-    require(k.size == 1 or k.size == k.shape[-1] == channels,
+    require(k.size == 1 or k.size == k.shape[-1] == count,
             f"the constant {list(k.shape)} varies along more than its last axis")  # fmt: skip
-    return np.broadcast_to(k.reshape(-1), channels)
+    return np.broadcast_to(k.reshape(-1), count)
 
 
 def _per_input(before: Op, x: Op, k: np.ndarray, layer: Op) -> np.ndarray:
     """A constant before a layer, shaped to multiply the layer's filter."""
     require(before.type == x.type, f"{x.type} broadcasts to {before.type}")
     _is_finite(k)
-    channels, w = x.shape[-1], layer.operands[1]
-    require(k.size == 1 or k.size == k.shape[-1] == channels,
+    require(k.size == 1 or k.size == k.shape[-1] == x.shape[-1],
             f"the constant {list(k.shape)} varies along more than its last axis")  # fmt: skip
-    k = np.broadcast_to(k.reshape(-1), channels).astype(np.float64)
-    groups = layer.attributes.get("groups", 1)
-    if groups == 1:
-        return k[:, None]
-    # output channels of a group read the input channels of that group alone
-    return np.repeat(k.reshape(groups, -1), w.shape[-1] // groups, axis=0).T
+    k = np.broadcast_to(k.reshape(-1), x.shape[-1]).astype(np.float64)
+    return channels.along_inputs(layer, k)
 
 
 def _is_finite(k: np.ndarray) -> None:

@@ -198,10 +198,11 @@ def test_every_pass_has_its_test_file():
 
 
 def rule_modules():
-    """The modules of passes, and those of targets that hold rules."""
+    """The modules of passes, and those of targets and dialects that hold rules or their guards."""
     for path in SOURCES:
         name = module_of(path)
         rules = inside(name, "qir.targets") and path.stem.startswith("rules")
+        rules = rules or name == "qir.dialects.nn.channels"  # guards of passes
         if inside(name, "qir.passes") or rules:
             yield importlib.import_module(name)
 
