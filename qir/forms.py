@@ -131,6 +131,12 @@ def calibrated(op: Op) -> str | None:
     return None if stage in (None, "calibrated") else f"belongs to the form '{stage}'"
 
 
+@form("corrected", "calibrated, its biases no longer those of the float function but what "
+      "brings the quantized one near to it", implies=("calibrated",))  # fmt: skip
+def corrected(op: Op) -> str | None:
+    return None
+
+
 @form("qdq", "float ops between quantize and dequantize, every grid chosen")
 def qdq(op: Op) -> str | None:
     if _dialect(op) in ("int8", "xla", "tfl"):

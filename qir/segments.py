@@ -5,7 +5,7 @@ results (XLA: 3 s for 2,000 ops, 51 s for 8,000). In pieces of a few hundred ops
 and what nobody reads any more is forgotten between two of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,9 +38,12 @@ class Segments:
     pieces: tuple[Segment, ...]
 
 
-def cut(func: Func, size: int = SIZE) -> Segments:
-    """Cut a function into pieces of `size` ops; constants are not counted and belong to each."""
-    home = _homes(func, size)
+def cut(func: Func, size: int = SIZE, ends: Collection[Op] = ()) -> Segments:
+    """Cut a function into pieces of `size` ops; constants are not counted and belong to each.
+
+    ends: ops after which a piece ends, whatever its size.
+    """
+    home = _homes(func, size, ends)
     count = max(home.values(), default=-1) + 1
     inside: list[list[Op]] = [[] for _ in range(count)]
     reads: list[dict[Op, None]] = [{} for _ in range(count)]
@@ -66,16 +69,18 @@ def cut(func: Func, size: int = SIZE) -> Segments:
     ))  # fmt: skip
 
 
-def _homes(func: Func, size: int) -> dict[Op, int]:
+def _homes(func: Func, size: int, ends: Collection[Op]) -> dict[Op, int]:
     """The piece of each op; an item stays with the op it belongs to."""
     home: dict[Op, int] = {}
-    counted = 0
+    piece, counted = 0, 0
     for op in func.ops:
         if op.kind == "item":
             home[op] = home[op.operands[0]]
         elif op.kind != "parameter" and not op.is_const:
-            home[op] = counted // size
-            counted += 1
+            if counted == size:
+                piece, counted = piece + 1, 0
+            home[op] = piece
+            counted = size if op in ends else counted + 1
     return home
 
 
@@ -105,10 +110,28 @@ def run(
         elif op in results and op.is_const:
             yield op, op.value
     for piece in segments.pieces:
-        made = evaluator(piece.func, [values[value] for value in piece.reads])
-        for value, array in zip(piece.makes, made, strict=True):
-            values[value] = np.asarray(array)
+        for value, array in advance(piece, values, evaluator):
             if value in results:
-                yield value, values[value]
-        for value in piece.done:
-            values.pop(value, None)
+                yield value, array
+
+
+def advance(
+    piece: Segment, values: dict[Op, np.ndarray], evaluator: Evaluator
+) -> list[tuple[Op, np.ndarray]]:
+    """Run one piece: what it makes enters the values, what nobody reads after it leaves them."""
+    made = evaluator(piece.func, [values[value] for value in piece.reads])
+    found = [(value, np.asarray(array)) for value, array in zip(piece.makes, made, strict=True)]
+    values.update(found)
+    for value in piece.done:
+        values.pop(value, None)
+    return found
+
+
+def held(segments: Segments) -> int:
+    """The bytes of values that are kept between two pieces, at most."""
+    most, now = 0, set(segments.func.parameters)
+    for piece in segments.pieces:
+        now.update(piece.makes)
+        most = max(most, sum(value.type.size * value.dtype.numpy.itemsize for value in now))
+        now.difference_update(piece.done)
+    return most
