@@ -74,14 +74,16 @@ def require(condition: object, reason: str, fix: str | None = None) -> None:
 def suggestion(wrong: str, known: Iterable[str], most: int = 24) -> str:
     """`did you mean 'x'?` where a known name is near, then the known names, at most so many.
 
-    Of more than `most` names those of the same family (`nn.` of `nn.conv2d`) are listed.
+    Of more than `most` names those of the same family (`nn.` of `nn.conv2d`) are listed; the first
+    ones where there is no family and none is near.
     """
     known = sorted(known)
     near = difflib.get_close_matches(wrong, known, n=1)
     start = f"did you mean '{near[0]}'? " if near else ""
     if len(known) > most:
         family = wrong.rpartition(".")[0]
-        known = [name for name in known if family and name.startswith(f"{family}.")]
+        alike = [name for name in known if family and name.startswith(f"{family}.")]
+        known = alike if near or alike else known
     if len(known) > most:
         known = [*known[:most], "..."]
     return (start + (f"known: {', '.join(known)}" if known else "")).strip() or "there are none"
