@@ -32,6 +32,8 @@ ROUNDING = 256
 EXCESS = 4.0
 """How many times what the grids explain may be lost, and how many steps of a result's grid."""
 TRIALS = 4
+OTHER_MEANING = frozenset((("equalize_channels", "relu6", "relu"),))
+"""Choices of options of passes that change what a network computes, and say so: not drawn."""
 SINGLE = [name for name, each in CONTRACTS.items() if each.operands == 1]
 
 
@@ -90,7 +92,8 @@ def _choices(step: str, option: str) -> tuple:
     action = registry.passes().get(step)
     kind = action.options[option][0] if action is not None else None
     kinds = (kind, *get_args(kind))
-    return next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
+    found = next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
+    return tuple(each for each in found if (step, option, each) not in OTHER_MEANING)
 
 
 def check_pipeline(func: Func, pipeline: str, samples: Sequence[list[np.ndarray]],
