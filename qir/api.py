@@ -15,7 +15,7 @@ from .evaluate import as_array, checked_input
 from .forms import complaints
 from .ir import Func, Module
 from .origin import origin, ranges_in
-from .pipeline import Done, Listener, compose, run_module, run_steps
+from .pipeline import Done, Listener, compose, run_module, run_steps, takes
 from .report import report_text
 from .text import load_module, save_module
 from .timing import span
@@ -98,7 +98,7 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
         if listen is not None:
             listen(done)
 
-    given = {"target": target, **parameters} if _takes(pipeline, "target") else parameters
+    given = {"target": target, **parameters} if takes(pipeline, "target") else parameters
     result = run_pipeline(module, pipeline, calibration, given, watch)
     made_by = origin(module, compose(pipeline, parameters=given), ranges)
     kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs), {"origin": made_by})
@@ -273,11 +273,6 @@ def _example_from(calibration):
     if isinstance(first, Mapping):
         return tuple(first.values()), calibration
     return (tuple(first) if isinstance(first, (list, tuple)) else (first,)), calibration
-
-
-def _takes(pipeline: str, parameter: str) -> bool:
-    named = registry.pipelines().get(str(pipeline).strip())
-    return named is not None and parameter in named[0].settings
 
 
 def _flat_inputs(func: Func, inputs) -> list[np.ndarray]:

@@ -63,12 +63,16 @@ def samples_from(wanted: str, func: Func):
         if count and not count.isdigit():
             raise QirError(f"'{wanted}' is no number of samples, it is written random:16")
         return lambda: _random(func, int(count or RANDOM))
-    arrays = by_parameter(read_arrays(wanted), func, wanted)
+    return samples_in(by_parameter(read_arrays(wanted), func, wanted), func, wanted)
+
+
+def samples_in(arrays: Mapping[str, np.ndarray], func: Func, path: str):
+    """The samples in arrays by parameter name, as `samples_from` has them; path: for messages."""
     shapes = {p.attributes["name"]: p.shape for p in func.parameters}
     counts = {name: _count(arrays[name], shape) for name, shape in shapes.items()}
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{name} {n}" for name, n in counts.items())
-        raise QirError(f"the inputs have different numbers of samples: {found}", at=wanted)
+        raise QirError(f"the inputs have different numbers of samples: {found}", at=path)
     return lambda: _samples(arrays, shapes, next(iter(counts.values()), 0))
 
 

@@ -80,6 +80,20 @@ def compose(text: str, file: str = "<pipeline>", parameters: Mapping[str, object
         return steps
 
 
+def takes(text: str, parameter: str) -> bool:
+    """Whether a pipeline text has a parameter of that name which it leaves open."""
+    if not isinstance(text, str):
+        return False
+    with depth_checked("<pipeline>"):
+        found = parse_pipelines(Source(text, "<pipeline>"))
+    if len(found) != 1 or found[0].name is not None:
+        return len(found) == 1 and parameter in found[0].settings
+    only, known = found[0].steps[0], registry.pipelines()
+    if len(found[0].steps) > 1 or only.name not in known or parameter in only.kwargs:
+        return False
+    return parameter in known[only.name][0].settings
+
+
 def _composed(source: Source, given: dict[str, object]) -> Steps:
     found = parse_pipelines(source)
     if len(found) != 1:

@@ -41,7 +41,7 @@ FRAMEWORKS = {
     *("jax", "jaxlib", "flax", "tensorflow", "networkx", "sklearn", "tqdm", "ml_dtypes"),
     *("igraph", "matplotlib", "flatbuffers", "ai_edge_litert", "equinox"),
 }
-DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py")
+DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py", "qir/pictures/scatter.py")
 HOME = {
     "jax": ("qir/frontends/jax", "qir/targets/xla"),
     "jaxlib": ("qir/targets/xla",),

@@ -9,7 +9,9 @@ from .. import __version__
 from ..errors import QirError
 from .bench import bench
 from .bisect import bisect
+from .compare import compare
 from .diff import diff
+from .evaluate import evaluate
 from .explain import explain
 from .listing import passes, pipelines, targets
 from .messages import diagnostics_option, tell, told_as, wanted_format
@@ -18,8 +20,8 @@ from .opt import opt
 from .reduce import reduce
 from .translate import translate
 
-COMMANDS = (opt, quantize, run, bench, explain, bisect, diff, reduce, translate, passes,
-            pipelines, targets)  # fmt: skip
+COMMANDS = (opt, quantize, run, bench, evaluate, compare, explain, bisect, diff, reduce, translate,
+            passes, pipelines, targets)  # fmt: skip
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 for _command in COMMANDS:
     _command.params.append(diagnostics_option)

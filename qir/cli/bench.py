@@ -49,17 +49,17 @@ def interleaved(first: Callable, second: Callable, rounds: int) -> tuple[float, 
     """Median seconds of two calls made in turn; their results are waited for."""
     for call in (first, second):
         for _ in range(WARM_UP):
-            _finish(call())
+            finish(call())
     spent = ([], [])
     for _ in range(rounds):
         for call, seconds in zip((first, second), spent, strict=True):
             started = perf_counter()
-            _finish(call())
+            finish(call())
             seconds.append(perf_counter() - started)
     return median(spent[0]), median(spent[1])
 
 
-def _finish(results) -> None:
+def finish(results) -> None:
     """Wait for what a target computes behind the caller's back."""
     parts = tuple(results.values()) if isinstance(results, dict) else results
     for part in parts if isinstance(parts, tuple) else (parts,):
