@@ -30,8 +30,8 @@ PLOTS = (".png", ".svg", ".html")
 @click.option("--plot", multiple=True, metavar="FILE.png|svg|html",
               help="Draw size against accuracy, or signal to noise; html has the table too.")
 @click.option("-o", "--output", metavar="FOLDER", help="Keep the models there.")
-def compare(model, pipelines, calibration, data, labels, result, inputs, target, batch, rounds,
-            as_json, plot, output) -> None:  # fmt: skip
+def compare(model, pipelines, calibration, data, labels, result, inputs, target, runtime,
+            batch, rounds, as_json, plot, output) -> None:  # fmt: skip
     """Quantize a model by several pipelines and measure each beside the float model.
 
     A pipeline that fails is a row with its error; the others are measured, the exit status is 1.
@@ -39,20 +39,23 @@ def compare(model, pipelines, calibration, data, labels, result, inputs, target,
     from . import scores
 
     check_plots(plot)
+    check_runtime(runtime, target)
     schemes = read_schemes(pipelines)
     module = traced_model(model, calibration, inputs)
     read = scores.read_data(data, module.main, labels)
     scores.check_labels(module.main, scores.result_number(module.main, result), read)
-    words = ["--data", data, "--rounds", str(rounds)]
+    words = ["--data", data, "--rounds", str(rounds), "--runtime", runtime]
     for name, value in (("--labels", labels), ("--result", result), ("--batch", batch)):
         words += [] if value is None else [name, str(value)]
     with TemporaryDirectory() if output is None else nullcontext(output) as folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        rows = measured(module, schemes, calibration, target, Path(folder), words)
-    head = f"{model} on {data}: {rows[0]['samples']} samples, target {target}"
+        origin = _float_model(module, runtime, Path(folder))
+        rows = measured(module, origin, schemes, calibration, target, words)
+    runs = ", run by LiteRT" if runtime == "litert" else ""
+    head = f"{model} on {data}: {rows[0]['samples']} samples, target {target}{runs}"
     if as_json:
-        click.echo(json.dumps({"model": model, "data": data, "target": target, "rounds": rounds,
-                               "rows": rows}))  # fmt: skip
+        click.echo(json.dumps({"model": model, "data": data, "target": target, "runtime": runtime,
+                               "rounds": rounds, "rows": rows}))  # fmt: skip
     else:
         click.echo("\n".join([head, *table_lines(rows), *notes(rows, rounds)]))
     for path in plot:
@@ -92,15 +95,35 @@ def split_commas(text: str) -> list[str]:
     return parts if parts[-1].strip() or len(parts) == 1 else parts[:-1]
 
 
-def measured(module, schemes, calibration, target: str, folder: Path, words) -> list[dict]:
+def check_runtime(runtime: str, target: str) -> None:
+    """QirError where the runtime cannot run what the pipelines make."""
+    from ..errors import QirError
+
+    if runtime == "litert" and target != "tflite":
+        raise QirError(f"LiteRT runs no model for the target '{target}'", at="--runtime",
+                       help="--target tflite")  # fmt: skip
+
+
+def _float_model(module, runtime: str, folder: Path) -> Path:
+    """The float model, saved for what is to run it."""
+    from .. import api, interchange
+
+    if runtime == "xla":
+        api.save(module, folder / f"{FLOAT}.qir")
+        return folder / f"{FLOAT}.qir"
+    path = folder / f"{FLOAT}.tflite"
+    lowered = api.run_pipeline(module, "float_front, decompose(target=tflite), canonicalize, cse")
+    interchange.save(lowered, path, "tflite")
+    return path
+
+
+def measured(module, origin: Path, schemes, calibration, target: str, words) -> list[dict]:
     """A row for the float model and for each pipeline: its scores or its error."""
     from .. import api
     from ..arrays import samples_from
     from ..errors import QirError
 
     samples = None if calibration is None else samples_from(calibration, module.main)
-    origin = folder / f"{FLOAT}.qir"
-    api.save(module, origin)
     runs_on = target if target != "tflite" else "xla"
     rows = [{"scheme": FLOAT, **_scores(origin, runs_on, words)}]
     if "error" in rows[0]:
@@ -109,7 +132,7 @@ def measured(module, schemes, calibration, target: str, folder: Path, words) -> 
     for name, text in schemes.items():
         try:
             quantized = api.quantize(module, None, samples, text, target)
-            path = _saved(quantized, folder, name, taken)
+            path = _saved(quantized, origin.parent, name, taken)
         except Exception as error:  # whatever it is, the other pipelines are measured
             rows.append({"scheme": name, "error": _first_line(error)})
             continue
@@ -188,7 +211,7 @@ def table_lines(rows) -> list[str]:
     from .scores import columns
 
     header, cells = table_cells(rows)
-    width = max(len(row["scheme"]) for row in rows)
+    width = max(map(len, (header[0], *(row["scheme"] for row in rows))))
     whole = [[c[0].ljust(width), *c[1:]] for c in cells if len(c) > 1]
     lines = iter(columns([header, *whole]))
     first = next(lines)

@@ -20,6 +20,9 @@ def data_options(command):
         click.option("--input", "inputs", multiple=True, metavar="f32[1,28,28,1]",
                      help="An input's type, one for each, of a function that names no example."),
         click.option("--target", default="xla", show_default=True),
+        click.option("--runtime", default="xla", show_default=True,
+                     type=click.Choice(["xla", "litert"]),
+                     help="What runs a .tflite model: XLA, or LiteRT's interpreter, one thread."),
         click.option("--batch", type=click.IntRange(1), metavar="N",
                      help="Batch to run, the model's own by default."),
         click.option("--rounds", type=click.IntRange(1), default=30, show_default=True,
@@ -37,8 +40,8 @@ def data_options(command):
 @click.option("--kernels", default="xnnpack", show_default=True,
               type=click.Choice(["tflite_reference", "tflite_builtin", "xnnpack"]),
               help="Whose arithmetic a .tflite model has.")  # fmt: skip
-def evaluate(model, data, labels, result, inputs, target, batch, rounds, as_json, against,
-             kernels) -> None:  # fmt: skip
+def evaluate(model, data, labels, result, inputs, target, runtime, batch, rounds, as_json,
+             against, kernels) -> None:  # fmt: skip
     """Measure a float or a quantized model on data.
 
     Accuracy where the data has labels; signal to noise, and latency timed in turn, against the
@@ -46,17 +49,18 @@ def evaluate(model, data, labels, result, inputs, target, batch, rounds, as_json
     """
     from . import scores
 
-    loaded = scores.loaded(model, target, kernels, inputs)
-    read = scores.read_data(data, loaded.module.main, labels)
+    loaded = scores.loaded(model, target, runtime, kernels, inputs)
+    read = scores.read_data(data, loaded.func, labels)
     origin = None
     if against is not None:
-        origin = partial(scores.loaded, against, target, kernels, inputs)
-    size = scores.disk_size(model, loaded)
+        origin = partial(scores.loaded, against, target, runtime, kernels, inputs)
+    size = scores.disk_size(model, loaded.func)
     found = scores.evaluated(loaded, read, result, rounds, size, origin, batch)
     if as_json:
         click.echo(json.dumps(found.record()))
         return
-    click.echo(f"{model} on {data}: {found.samples} samples, target {target}")
+    runs = f"target {target}" if runtime == "xla" else "LiteRT"
+    click.echo(f"{model} on {data}: {found.samples} samples, {runs}")
     click.echo("\n".join(scores.columns(list(told(found, rounds)))))
 
 

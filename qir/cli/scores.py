@@ -68,11 +68,53 @@ class Scores:
         return known
 
 
-def loaded(model: str, target: str, kernels: str = "xnnpack", inputs=()) -> api.Quantized:
-    """A model of any kind as something to compile: saved, or traced from its function."""
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model to be run: its function, what starts that on arrays in order, the graph to count in.
+
+    start: from the function, for some batch, and the inputs of a first call.
+    """
+
+    func: Func
+    start: Callable[[Func, Sequence[np.ndarray]], Callable]
+    counted: Func
+
+    def with_batch(self, batch: int | None) -> Func:
+        """The function for that batch, None for its own."""
+        return self.func if batch is None else self.func.with_batch(batch)
+
+
+def loaded(model: str, target: str, runtime: str, kernels: str = "xnnpack", inputs=()) -> Loaded:
+    """A model of any kind: saved, or traced from its function."""
+    if runtime == "litert":
+        return _for_litert(model, kernels)
+
+    def start(func: Func, arrays):
+        return api.compile(func, target)
+
     if model.endswith((".qir", ".tflite")):
-        return api.load(model, target, kernels)
-    return api.Quantized(traced_model(model, None, inputs), target)
+        func = api.load(model, target, kernels).module.main
+    else:
+        func = traced_model(model, None, inputs).main
+    return Loaded(func, start, func)
+
+
+def _for_litert(model: str, kernels: str) -> Loaded:
+    from ..targets.tflite.interpreter import in_this_process
+
+    if not model.endswith(".tflite"):
+        raise QirError("LiteRT runs .tflite models alone", at=model,
+                       help="qir translate MODEL.qir -o MODEL.tflite")  # fmt: skip
+    func, expanded = api.read_model(model).main, api.load(model, kernels=kernels).module.main
+
+    def start(wanted: Func, arrays):
+        if wanted is not func:
+            raise QirError("LiteRT runs a .tflite model with the batch it was written for",
+                           at="--batch")  # fmt: skip
+        call = in_this_process(Path(model).read_bytes(), kernels, arrays)
+        return lambda *given: tuple(call(given))
+
+    return Loaded(func, start, expanded)
 
 
 def read_data(path: str, func: Func, wanted: str | None) -> Data:
@@ -167,33 +209,39 @@ def _has_rows(func: Func, number: int, data: Data) -> bool:
     return len(shape) > (data.labels is not None) and extents == {shape[0]}
 
 
-def evaluated(model: api.Quantized, data: Data, result: str | None, rounds: int, size: int,
-              against: Callable[[], api.Quantized] | None = None, batch: int | None = None):
+def evaluated(model: Loaded, data: Data, result: str | None, rounds: int, size: int,
+              against: Callable[[], Loaded] | None = None, batch: int | None = None) -> Scores:
     """Run a model over data and measure it; its memory before the float model is loaded."""
-    func = model.module.main if batch is None else model.module.main.with_batch(batch)
+    func = model.with_batch(batch)
     number = result_number(func, result)
     check_labels(func, number, data)
-    call = api.compile(func, model.target)
-    found = _results(func, call, number, data)
+    found, first = _run(model, func, number, data)
     peak = peak_memory()
-    first = partial(call, *next(_batches(func, data)))
     snr = theirs = None
     if against is None:
         latency = _alone(first, rounds)
     else:
-        origin = against()
-        target, origin = origin.target, origin.module.main
-        origin = origin if batch is None else origin.with_batch(batch)
+        float_model = against()
+        origin = float_model.with_batch(batch)
         _check_alike(func, origin)
-        other = api.compile(origin, target)
-        snr = difference(_results(origin, other, number, data), found, 0).snr
-        theirs, latency = interleaved(partial(other, *next(_batches(origin, data))), first, rounds)
-    count, lowered = _count(func, number, data), model.module.main
+        wanted, other = _run(float_model, origin, number, data)
+        snr = difference(wanted, found, 0).snr
+        theirs, latency = interleaved(other, first, rounds)
     top = {1: None, FIFTH: None} if data.labels is None else _tops(found, data.labels)
-    ops = sum(op.kind not in ("parameter", "const", "item") for op in lowered.ops)
+    ops = sum(op.kind not in ("parameter", "const", "item") for op in model.counted.ops)
     leading = {p.shape[0] for p in func.parameters if p.type.rank}
-    return Scores(count, leading.pop() if len(leading) == 1 else None, top[1], top[FIFTH], snr,
-                  latency, theirs, peak, size, len(float_ops(lowered)), ops)  # fmt: skip
+    return Scores(_count(func, number, data), leading.pop() if len(leading) == 1 else None, top[1],
+                  top[FIFTH], snr, latency, theirs, peak, size, len(float_ops(model.counted)), ops)
+
+
+def _run(model: Loaded, func: Func, number: int, data: Data) -> tuple[np.ndarray, Callable]:
+    """One result over all the data, as reals, a row for each sample; and a call to be timed."""
+    first = next(_batches(func, data))
+    call = model.start(func, first)
+    parts = [np.asarray(call(*arrays)[number]) for arrays in _batches(func, data)]
+    type, count = func.results[number].type, _count(func, number, data)
+    parts = parts if _has_rows(func, number, data) else [part[None] for part in parts]
+    return np.concatenate([real(type, part) for part in parts])[:count], partial(call, *first)
 
 
 def _check_alike(func: Func, origin: Func) -> None:
@@ -210,14 +258,6 @@ def _batches(func: Func, data: Data):
     named = zip(func.parameters, data.arrays.values(), strict=True)
     arrays = {p.attributes["name"]: _stored(p, array) for p, array in named}
     return filled_batches(func, samples_in(arrays, func, data.path), "evaluation")
-
-
-def _results(func: Func, call, number: int, data: Data) -> np.ndarray:
-    """One result over all the data, as reals, a row for each sample."""
-    parts = [np.asarray(call(*arrays)[number]) for arrays in _batches(func, data)]
-    type, count = func.results[number].type, _count(func, number, data)
-    parts = parts if _has_rows(func, number, data) else [part[None] for part in parts]
-    return np.concatenate([real(type, part) for part in parts])[:count]
 
 
 def _tops(scores: np.ndarray, labels: np.ndarray) -> dict[int, float | None]:
@@ -261,13 +301,13 @@ def peak_memory() -> int:
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def disk_size(model: str, loaded_model: api.Quantized) -> int:
+def disk_size(model: str, func: Func) -> int:
     """The bytes of a saved model, its weights with it; of a traced one as `qir` saves it."""
     path = Path(model)
     if path.suffix not in (".qir", ".tflite"):
         with TemporaryDirectory() as folder:
             saved = Path(folder) / "model.qir"
-            loaded_model.save(saved)
+            api.save(func, saved)
             return sum(file.stat().st_size for file in Path(folder).iterdir())
     size = path.stat().st_size
     if path.suffix == ".qir":

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Bbox
 
 STYLE = {"font.size": 10, "svg.fonttype": "none", "svg.hashsalt": "qir"}
-LARGEST = 900.0
+LARGEST = 500.0
 """Area of the largest point, in square points."""
-PLACES = tuple((x * far, y * far) for far in (1, 2, 3.5, 5)
+PLACES = tuple((x * far, y * far) for far in (1, 2.5, 4, 5.5, 7)
                for x, y in ((1, 0), (-1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 1), (-1, -1)))
 """Where a label may stand beside its point, the best place first, in steps of STEP points."""
 STEP, GAP = 14.0, 3.0
@@ -50,7 +51,8 @@ def _draw(axes, points: Sequence[Point], label: str) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
-    axes.set_xlabel(f"size on disk; area: latency, that of {slowest.name} is {1e3 * most:.3g} ms")
+    longest = f"{most:.3g} s" if most >= 1 else f"{1e3 * most:.3g} ms"
+    axes.set_xlabel(f"size on disk; area: latency, that of {slowest.name} is {longest}")
     axes.set_ylabel(label)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
@@ -76,37 +78,40 @@ def _name(axes, points: Sequence[Point], most: float) -> None:
     figure.set_layout_engine("none")  # what is placed now stays
     pixels = figure.dpi / 72
     taken = [text.get_window_extent() for text in axes.texts]
-    spots = []
+    radii = []
     for p in points:
         x, y = axes.transData.transform((p.size, p.reached))
         radius = (LARGEST * p.latency / most) ** 0.5 / 2
-        spots.append((x, y, radius))
+        radii.append(radius)
         taken.append(_box(axes, x, y, radius * pixels))
-    for p, (_, _, radius) in zip(points, spots, strict=True):
-        for number, (right, up) in enumerate(PLACES):
-            text = _written(axes, p, radius, right, up, far=number >= 8)
-            box = text.get_window_extent().padded(GAP * pixels)
+    for p, radius in zip(points, radii, strict=True):
+        for right, up in PLACES:
+            text, away = _written(axes, p, radius, right, up)
+            box = text.get_window_extent()
+            grown = box.padded(GAP * pixels)
             inside = axes.bbox.contains(box.x0, box.y0) and axes.bbox.contains(box.x1, box.y1)
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not any(grown.overlaps(other) for other in taken):
                 break
-            if number < len(PLACES) - 1:
+            if (right, up) != PLACES[-1]:
                 text.remove()
-        taken.append(text.get_window_extent())
+        taken.append(box)
+        if max(abs(right), abs(up)) > 1:
+            axes.annotate("", (p.size, p.reached), xytext=away, textcoords="offset points",
+                          arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.7})
 
 
-def _written(axes, p: Point, radius: float, right: float, up: float, far: bool):
-    ends = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
+def _written(axes, p: Point, radius: float, right: float, up: float):
+    """The name of a point in one of the places beside it, and how far from it that is."""
     sides = [(value > 0) - (value < 0) for value in (right, up)]
+    ends = {-1: "right", 0: "center", 1: "left"}, {-1: "top", 0: "center", 1: "bottom"}
     away = [side * radius + STEP / 2 * value
             for side, value in zip(sides, (right, up), strict=True)]  # fmt: skip
-    line = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.7} if far else None
-    return axes.annotate(p.name, (p.size, p.reached), xytext=away, textcoords="offset points",
-                         ha=ends[0][sides[0]], va=ends[1][sides[1]], arrowprops=line)
+    text = axes.annotate(p.name, (p.size, p.reached), xytext=away, textcoords="offset points",
+                         ha=ends[0][sides[0]], va=ends[1][sides[1]])  # fmt: skip
+    return text, away
 
 
 def _box(axes, x: float, y: float, radius: float):
-    from matplotlib.transforms import Bbox
-
     return Bbox.from_extents(x - radius, y - radius, x + radius, y + radius)
 
 

@@ -4,7 +4,7 @@ import pickle
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,17 +112,39 @@ def serve() -> None:
 
 
 def _run(litert, model: bytes, resolver: str, calls):
+    call = _caller(litert, model, resolver)
+    return [call(arrays) for arrays in calls]
+
+
+def _caller(litert, model: bytes, resolver: str) -> Callable:
     kind = getattr(litert.OpResolverType, resolver)
     runner = litert.Interpreter(model_content=model, num_threads=1,
                                 experimental_op_resolver_type=kind)  # fmt: skip
     runner.allocate_tensors()
     inputs = [each["index"] for each in runner.get_input_details()]
     outputs = [each["index"] for each in runner.get_output_details()]
-    results = []
-    for arrays in calls:
+
+    def call(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         runner.reset_all_variables()
         for index, array in zip(inputs, arrays, strict=True):
             runner.set_tensor(index, array)
         runner.invoke()
-        results.append([runner.get_tensor(index) for index in outputs])
-    return results
+        return [runner.get_tensor(index) for index in outputs]
+
+    return call
+
+
+def in_this_process(model: bytes, kernels: str, arrays: Sequence[np.ndarray]) -> Callable:
+    """A function from the inputs in order to the list of outputs, in this process, to be timed.
+
+    arrays: inputs of one call, on which a process of its own proves that the model runs. QirError
+    where LiteRT refuses it, or ends the process.
+    """
+    with Interpreter() as apart:
+        found = apart.run(model, kernels, [arrays])
+    if isinstance(found, Failure):
+        did = "aborts" if found.aborted else "refuses the model"
+        raise QirError(f"LiteRT's interpreter {did}: {found.reason}")
+    from ai_edge_litert import interpreter
+
+    return _caller(interpreter, model, RESOLVERS[kernels])
