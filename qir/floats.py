@@ -14,7 +14,8 @@ from .quantizable import FloatKept, chains, is_real, roles_in
 from .rewrite import Firing
 from .types import TupleType
 
-SKIPPED = ("parameter", "const", "item", "quant.quantize", "quant.dequantize")
+SKIPPED = ("parameter", "const", "item", "quant.quantize", "quant.dequantize", "tfl.quantize",
+           "tfl.dequantize")  # fmt: skip
 """What does not count: casts at the boundary of integers, and what computes nothing."""
 
 ANOTHER = "another op in the model, or an integer form of this one"

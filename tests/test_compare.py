@@ -204,7 +204,7 @@ def test_a_comparison_as_an_object_with_models_that_are_kept(call, folder, runti
     assert [each["scheme"] for each in found["rows"]] == ["float", "ptq_int8(method=mse)"]
     path = folder / "kept/ptq_int8-method-mse.tflite"
     assert row["size"] == path.stat().st_size and row["snr"] > 20 and "top_1" not in row
-    assert row["float_ops"] == 0 and found["rows"][0]["float_ops"] == 3
+    assert row["float_ops"] == 0 and found["rows"][0]["float_ops"] > 1
     assert found["rows"][0]["size"] == sum(p.stat().st_size for p in folder.glob("kept/float.*"))
 
 

@@ -72,7 +72,8 @@ class Scores:
 class Loaded:
     """A model to be run: its function, what starts that on arrays in order, the graph to count in.
 
-    start: from the function, for some batch, and the inputs of a first call.
+    start: from the function, for some batch, and the inputs of a first call. counted: as the model
+    was saved; what makes the kernels of TensorFlow Lite out of its operators is no op of the model.
     """
 
     func: Func
@@ -92,11 +93,11 @@ def loaded(model: str, target: str, runtime: str, kernels: str = "xnnpack", inpu
     def start(func: Func, arrays):
         return api.compile(func, target)
 
-    if model.endswith((".qir", ".tflite")):
-        func = api.load(model, target, kernels).module.main
-    else:
+    if not model.endswith((".qir", ".tflite")):
         func = traced_model(model, None, inputs).main
-    return Loaded(func, start, func)
+        return Loaded(func, start, func)
+    func = api.load(model, target, kernels).module.main
+    return Loaded(func, start, api.read_model(model).main if api.is_tflite(model) else func)
 
 
 def _for_litert(model: str, kernels: str) -> Loaded:
@@ -105,7 +106,7 @@ def _for_litert(model: str, kernels: str) -> Loaded:
     if not model.endswith(".tflite"):
         raise QirError("LiteRT runs .tflite models alone", at=model,
                        help="qir translate MODEL.qir -o MODEL.tflite")  # fmt: skip
-    func, expanded = api.read_model(model).main, api.load(model, kernels=kernels).module.main
+    func = api.read_model(model).main
 
     def start(wanted: Func, arrays):
         if wanted is not func:
@@ -114,7 +115,7 @@ def _for_litert(model: str, kernels: str) -> Loaded:
         call = in_this_process(Path(model).read_bytes(), kernels, arrays)
         return lambda *given: tuple(call(given))
 
-    return Loaded(func, start, expanded)
+    return Loaded(func, start, func)
 
 
 def read_data(path: str, func: Func, wanted: str | None) -> Data:
