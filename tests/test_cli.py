@@ -271,7 +271,7 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["no_such_module:f"], "error: importing no_such_module raised ModuleNotFoundError: No module "
      "named 'no_such_module'\n"),
     (["model.py:model"], "error: nothing says which inputs model.py:model takes\n"
-     "  help: give --input f32[1,28,28,1] for each, or --calibration\n"),
+     "  help: give --input f32[1,28,28,1] for each (or --calibration, to quantize)\n"),
     (["model.py:model", "--input", "float32[4]"], "error: unknown type 'float32'\n"
      "  help: did you mean 'f32'? known: bf16, bool, f16, f32, f64, i16, i2, i32, i4, i64, i8, "
      "u16, u32, u8\n"),

@@ -64,7 +64,7 @@ def test_a_model_is_measured_on_every_sample(call, folder):
     assert out.splitlines()[:3] == ["same.qir on eval.npz: 10 samples, target xla",
                                     "top-1 accuracy                  80.00 %",
                                     "top-5 accuracy                  80.00 %"]  # fmt: skip
-    assert re.search(r"^latency, batch 4, median of 1 +\d+\.\d{3} ms$", out, re.M)
+    assert re.search(r"^latency, batch 4, median of 1 +\d+\.\d{3,4} ms$", out, re.M)
     assert re.search(r"^peak memory of the process +\d+\.\d [MG]B$", out, re.M)
     assert re.search(rf"^size on disk +{len(SAME)} B$", out, re.M) and out.endswith(" 1\n")
 
@@ -142,6 +142,9 @@ def test_peak_memory_is_of_this_process_alone():
     (["same.qir", "--data", "other.npz"],
      "other.npz: error: @main takes the inputs x, the file holds label, y\n"
      "  help: name the arrays after the inputs\n"),
+    (["same.qir", "--data", "none.npz"],
+     "error: the evaluation data is empty\n  help: an iterator that was read before gives nothing; "
+     "pass a list or a function that makes it anew\n"),
     (["same.qir", "--data", "wide.npz"],
      "error: sample 0: the input 'x' has shape [4, 13], the model takes [4, 12]\n"
      "  help: only the leading extent of all inputs together, the batch, may be another one\n"),
@@ -166,6 +169,7 @@ def test_what_is_wrong_with_the_data_is_said(call, folder, words, message):
     np.savez("reals.npz", x=x, label=label.astype(np.float64))
     np.savez("beyond.npz", x=x, label=np.arange(3, 13) * (np.arange(10) > 0))
     np.savez("other.npz", y=x, label=label)
+    np.savez("none.npz", x=x[:0])
     np.savez("wide.npz", x=np.zeros((4, 13), np.float32))
     assert call("evaluate", *words) == (1, "", message)
 

@@ -188,7 +188,7 @@ HEADER = {"top_1": "top-1", "top_5": "top-5", "snr": "dB", "size": "size", "late
 
 def table_cells(rows) -> tuple[list[str], list[list[str]]]:
     """The header of the table, and the cells of each row; one that failed has its name alone."""
-    from .scores import size_text
+    from .scores import size_text, time_text
 
     shown = [key for key in HEADER if key == "ratio" or any(key in row for row in rows)]
     texts = {
@@ -196,7 +196,7 @@ def table_cells(rows) -> tuple[list[str], list[list[str]]]:
         "top_5": lambda row: f"{100 * row['top_5']:.2f} %",
         "snr": lambda row: f"{float(row['snr']):.1f}" if "snr" in row else "",
         "size": lambda row: size_text(row["size"]),
-        "latency": lambda row: f"{1e3 * row['latency']:.3f} ms",
+        "latency": lambda row: time_text(row["latency"]),
         "ratio": lambda row: f"{row.get('float_latency', row['latency']) / row['latency']:.2f}",
         "peak": lambda row: size_text(row["peak"]),
         "float_ops": lambda row: f"{row['float_ops']} of {row['ops']}",

@@ -66,7 +66,7 @@ def evaluate(model, data, labels, result, inputs, target, runtime, batch, rounds
 
 def told(found, rounds: int):
     """What was measured in words: rows of a name, a figure and what it is."""
-    from .scores import size_text
+    from .scores import size_text, time_text
 
     for name, share in (("top-1", found.top_1), ("top-5", found.top_5)):
         if share is not None:
@@ -75,9 +75,9 @@ def told(found, rounds: int):
         yield "signal to noise", f"{found.snr:.1f} dB"
     yield "size on disk", size_text(found.size)
     of = "a call" if found.batch is None else f"batch {found.batch}"
-    yield f"latency, {of}, median of {rounds}", f"{1e3 * found.latency:.3f} ms"
+    yield f"latency, {of}, median of {rounds}", time_text(found.latency)
     if found.float_latency is not None:
-        yield "latency of the float model in turn", f"{1e3 * found.float_latency:.3f} ms"
+        yield "latency of the float model in turn", time_text(found.float_latency)
         yield "ratio (float / this)", f"{found.float_latency / found.latency:.2f}"
     yield "peak memory of the process", size_text(found.peak)
     yield f"float ops left, of {found.ops}", str(found.float_ops)

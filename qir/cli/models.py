@@ -247,8 +247,8 @@ def example(model: str, calibration: str | None, inputs: tuple[str, ...]) -> lis
     if inputs:
         return [_example_of(text) for text in inputs]
     if calibration is None or calibration.startswith("random"):
-        raise QirError(f"nothing says which inputs {model} takes",
-                       help="give --input f32[1,28,28,1] for each, or --calibration")  # fmt: skip
+        help = "give --input f32[1,28,28,1] for each (or --calibration, to quantize)"
+        raise QirError(f"nothing says which inputs {model} takes", help=help)
     arrays = read_arrays(calibration)
     if any(array.ndim == 0 or len(array) == 0 for array in arrays.values()):
         raise QirError("the calibration data is empty", at=calibration)

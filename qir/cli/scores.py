@@ -329,6 +329,11 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     return lines
 
 
+def time_text(seconds: float) -> str:
+    """Seconds as milliseconds."""
+    return f"{1e3 * seconds:.{3 if seconds >= 1e-4 else 4}f} ms"
+
+
 def size_text(count: float) -> str:
     """Bytes with a unit."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
