@@ -255,7 +255,8 @@ def write_plot(path: str, head: str, rows, rounds: int) -> None:
     key = "top_1" if "top_1" in rows[0] else "snr"
     scale = 100 if key == "top_1" else 1
     points = [Point(row["scheme"], row["size"],
-                    None if key not in row else scale * float(row[key]), row["latency"])
+                    None if key not in row else scale * float(row[key]),
+                    row["latency"] / row.get("float_latency", row["latency"]))
               for row in good]  # fmt: skip
     label = "top-1 accuracy (%)" if key == "top_1" else "signal to noise (dB)"
     suffix = Path(path).suffix

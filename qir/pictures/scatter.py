@@ -1,4 +1,4 @@
-"""Models as points: size against accuracy, the area of each its latency; PNG or SVG."""
+"""Models as points: size against accuracy, with latency as the area; PNG or SVG."""
 
 import io
 from collections.abc import Sequence
@@ -21,7 +21,10 @@ STEP, GAP = 14.0, 3.0
 
 @dataclass(frozen=True)
 class Point:
-    """A model: its size in bytes, what it reaches (None or infinite: a line), its latency."""
+    """A model: its size in bytes, what it reaches (None or infinite: a line), its latency.
+
+    latency: over that of the float model beside it, for what was measured apart is not comparable.
+    """
 
     name: str
     size: float
@@ -51,8 +54,8 @@ def _draw(axes, points: Sequence[Point], label: str) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: _bytes(size)))
-    longest = f"{most:.3g} s" if most >= 1 else f"{1e3 * most:.3g} ms"
-    axes.set_xlabel(f"size on disk; area: latency, that of {slowest.name} is {longest}")
+    axes.set_xlabel("size on disk; area: latency over that of float, "
+                    f"for {slowest.name} {most:.2f}")  # fmt: skip
     axes.set_ylabel(label)
     axes.grid(color="0.9")
     axes.set_axisbelow(True)
