@@ -85,7 +85,7 @@ def measured(name: str) -> dict:
     import numpy as np
 
     import qir
-    from qir.report import float_ops
+    from qir.floats import float_ops
 
     from .measure import signal_to_noise
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import qir
 from qir.evaluate import evaluate
-from qir.report import float_ops
+from qir.floats import float_ops
 
 LEAST = 25.0
 """Decibels that random models of one or two layers keep in 8 bits, and some more."""

@@ -17,8 +17,8 @@ from .. import api
 from ..arrays import by_parameter, read_arrays, result_labels, samples_in
 from ..drift import difference
 from ..errors import QirError, suggestion
+from ..floats import float_ops
 from ..ir import Func, Op
-from ..report import float_ops
 from ..rounding import quantize_array, real
 from ..samples import filled_batches
 from .bench import WARM_UP, finish, interleaved
