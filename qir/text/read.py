@@ -25,7 +25,7 @@ from .syntax import (
     depth_checked,
     parse_module,
 )
-from .weights import open_weights
+from .weights import open_weights, unpacked_as
 
 WRITTEN = 2**24
 """Elements of the largest constant that a text makes of a number or of the word `random`."""
@@ -223,7 +223,8 @@ class _Reader:
         trained = self.trained(call, type)
         try:
             if isinstance(value, Ref):
-                return const(self.resource(value), type, None, record.location, trained)
+                held = unpacked_as(type, self.resource(value))
+                return const(held, type, None, record.location, trained)
             array = self.arrays.get(record.form)
             if array is None:
                 array = self.array(value, type, record.target)

@@ -21,6 +21,8 @@ import numpy as np
 
 from ..errors import QirError
 from ..ir import Resource
+from ..packing import is_packed, packed_size, unpacked
+from ..types import Type
 
 # What safetensors calls each numpy dtype; bf16 is stored as its bits under BF16.
 _CODES = {
@@ -79,6 +81,21 @@ def _resources(header: Mapping[str, tuple[int, dict]], content: Callable) -> dic
         name: Resource(name, partial(_read, content, offset, entry), entry["kind"], entry["shape"])
         for name, (offset, entry) in header.items()
     }
+
+
+def unpacked_as(type: Type, held: Resource) -> Resource:
+    """An array of a weights file as one of a type: several elements lie in one byte if they fit."""
+    if not is_packed(type.dtype) or held.dtype != np.uint8:
+        return held
+    bits = type.dtype.bits
+    if held.shape != (packed_size(type.size, bits),):
+        raise QirError(f"#{held.name} holds {list(held.shape)} bytes, {type} takes "
+                       f"[{packed_size(type.size, bits)}]")  # fmt: skip
+
+    def load() -> np.ndarray:
+        return unpacked(held.array, bits, type.size).reshape(type.shape)
+
+    return Resource(held.name, load, type.dtype.numpy, type.shape)
 
 
 def _broken(path: str | Path) -> QirError:

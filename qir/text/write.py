@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import QirError
 from ..ir import Func, Module, Op
+from ..packing import is_packed, packed
 from ..rounding import Rescale
 from ..types import Element, Grid, TupleType, Type, grid_text
 from .read import read_module
@@ -211,7 +212,8 @@ class _Printer:
         if op.type.size > INLINE and self.splats and _is_splat(op.value):
             return self.field(op.value.flat[0], "c")
         if op.type.size > INLINE:
-            return f"#{self.resource(op.value, op.attributes['name'] or 'c')}"
+            value = packed(op.value, op.dtype.bits) if is_packed(op.dtype) else op.value
+            return f"#{self.resource(value, op.attributes['name'] or 'c')}"
         return self.field(op.value, "c")
 
     def resource(self, array: np.ndarray, name: str) -> str:

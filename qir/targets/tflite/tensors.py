@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...errors import QirError
+from ...packing import is_packed, packed, packed_size, unpacked
 from ...types import DTYPES, DType, Grid, Type
 
 STORED = {"FLOAT32": "f32", "FLOAT16": "f16", "INT32": "i32", "UINT8": "u8", "INT64": "i64",
@@ -58,34 +59,21 @@ def _refuse_zeros(scale, zero):
 
 def array_of(type: Type, data: np.ndarray) -> np.ndarray:
     """The bytes of a constant as an array; QirError where they are too few or too many."""
-    bits = type.dtype.bits if type.dtype.bits < 8 and type.dtype.kind == "int" else None
-    expected = -(-type.size * bits // 8) if bits else type.size * type.dtype.numpy.itemsize
+    small = is_packed(type.dtype)
+    expected = (packed_size(type.size, type.dtype.bits) if small
+                else type.size * type.dtype.numpy.itemsize)  # fmt: skip
     if data.size != expected:
         raise QirError(f"its buffer has {data.size} bytes, {type} takes {expected}")
-    if bits:
-        return _unpacked(data, bits, type.size).reshape(type.shape)
+    if small:
+        return unpacked(data, type.dtype.bits, type.size).reshape(type.shape)
     return np.frombuffer(data.tobytes(), type.dtype.numpy).reshape(type.shape)
 
 
 def bytes_of(type: Type, array: np.ndarray) -> bytes:
     """An array as the bytes of a constant, little-endian, small integers packed low bits first."""
-    if type.dtype.kind == "int" and type.dtype.bits < 8:
-        return _packed(array.ravel(), type.dtype.bits)
+    if is_packed(type.dtype):
+        return packed(array, type.dtype.bits).tobytes()
     return np.ascontiguousarray(array, type.dtype.numpy).tobytes()
-
-
-def _unpacked(data: np.ndarray, bits: int, size: int) -> np.ndarray:
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    fields = ((data[:, None] >> shifts) & (2**bits - 1)).ravel()[:size].astype(np.int8)
-    return fields - ((fields >> (bits - 1)) << bits).astype(np.int8)
-
-
-def _packed(values: np.ndarray, bits: int) -> bytes:
-    per = 8 // bits
-    fields = np.zeros(-(-values.size // per) * per, np.uint8)
-    fields[: values.size] = values.astype(np.uint8) & (2**bits - 1)
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return np.bitwise_or.reduce(fields.reshape(-1, per) << shifts, 1).astype(np.uint8).tobytes()
 
 
 def quantization_of(type: Type) -> dict | None:
