@@ -73,3 +73,18 @@ class ConstantPlaced:
     stored: Op
     of: tuple[Element, ...] = ()
     left: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class WeightStored:
+    """A weight was stored as integers that its readers make real again.
+
+    reader: the op that reads it first. clip: how its scales were found. left: why it is not in
+    blocks where these were asked for.
+    """
+
+    source: Op
+    reader: Op
+    stored: Op
+    clip: str
+    left: str | None = None

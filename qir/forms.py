@@ -100,6 +100,7 @@ _QUANT_STAGES = {
     "quant.quantize": "qdq",
     "quant.dequantize": "qdq",
     "quant.requantize": "qdq",
+    **dict.fromkeys(("quant.widen", "quant.dense", "quant.take"), "mixed"),
 }
 
 

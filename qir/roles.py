@@ -13,14 +13,16 @@ class Role:
     """The part of one operand or result.
 
     kind: `free` any per-tensor grid; `same` the grid of its group; `fixed` the grid its storage
-    prescribes; `weight` symmetric along `axis`; `bias` the product of the scales of operands `of`;
-    `folded` a float constant that `lower_int8` turns into integer constants of the op; `index`
-    and `bool` never quantized; `float` keeps its op in float; `power_of_two` a free grid of zero
-    point 0 and scale 2^-n at most `limit`; `internal` a free grid of a cell's own value.
+    prescribes; `weight` symmetric along `axis`, its products summed along `summed` (and maybe
+    other axes); `bias` the product of the scales of operands `of`; `folded` a float constant that
+    `lower_int8` turns into integer constants of the op; `index` and `bool` never quantized;
+    `float` keeps its op in float; `power_of_two` a free grid of zero point 0 and scale 2^-n at
+    most `limit`; `internal` a free grid of a cell's own value.
     """
 
     kind: str
     axis: int | None = None
+    summed: int | None = None
     of: tuple[int, ...] = ()
     grids: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     limit: float | None = None
@@ -65,13 +67,16 @@ def fixed(index: tuple[int, ...] = (), **grids: tuple[float, int]) -> RoleTable:
 
 
 def affine(weight: int = 1, axis: int | Callable = -1, bias: int = 2, x: int = 0) -> RoleTable:
-    """An activation times a weight plus a bias; `axis` of the weight indexes output channels."""
+    """An activation times a weight plus a bias; `axis` of the weight indexes output channels.
+
+    Products are summed along the axis before it, and maybe others.
+    """
 
     def roles(op) -> Roles:
         along = axis(op) if callable(axis) else axis
         rank = op.operands[weight].type.rank
         parts = {
-            weight: Role("weight", axis=along % rank, storage="i8"),
+            weight: Role("weight", axis=along % rank, summed=along % rank - 1, storage="i8"),
             bias: Role("bias", of=(x, weight), storage="i32"),
         }
         return Roles(tuple(parts.get(i, FREE) for i in range(len(op.operands))), FREE)

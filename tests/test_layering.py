@@ -25,8 +25,9 @@ FILE, FUNCTION, LINE = 400, 60, 100
 
 ORDER = [
     *("errors", "garbage", "journal", "timing", "tables", "plugins"),
-    *("types", "packing", "rounding", "windows", "shapes", "special", "ir", "trained", "ranges", "pattern"),
-    *("attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable", "text"),
+    *("types", "packing", "rounding", "windows", "shapes", "special", "ir", "trained", "ranges"),
+    *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable"),
+    "text",
     *("verify", "evaluate", "expansions", "segments", "arrays", "observers", "samples", "mincut"),
     *("labelling", "decisions", "forms", "capabilities", "graph_pass", "target", "project"),
     *("registry", "progress", "pipeline", "origin", "partial", "drift", "noise", "excerpt"),

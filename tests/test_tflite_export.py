@@ -83,6 +83,22 @@ def test_a_float_network_is_exported_too(tmp_path):
             np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("layer", [0, 1])
+def test_float_convolutions_without_a_bias_run(layer, tmp_path):
+    def model(x):
+        return jax.lax.conv_general_dilated(
+            x, FILTERS[layer], (1, 1), "SAME", feature_group_count=x.shape[3] if layer else 1,
+            dimension_numbers=("NHWC", "HWIO", "NHWC"))  # fmt: skip
+
+    x = RNG.normal(0, 1, (1, 4, 4, 8 if layer else 3)).astype(np.float32)
+    lowered = qir.run_pipeline(qir.trace(model, x), "float_front")
+    qir.api.Quantized(lowered).export_tflite(tmp_path / "net.tflite")
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            ((found,),) = interpreter.run((tmp_path / "net.tflite").read_bytes(), kernels, [[x]])
+            np.testing.assert_allclose(found, model(x), atol=1e-5)
+
+
 def same_as_the_interpreter(path, samples) -> None:
     """Fail where a file, read again, is not what the interpreter makes of it."""
     with Interpreter() as interpreter:

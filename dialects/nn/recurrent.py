@@ -31,7 +31,7 @@ def _shapes(x: Type, gates: int, **operands: Type | None) -> None:
 
 
 def _cell_roles(op) -> Roles:
-    weights = Role("weight", axis=0, storage="i8")
+    weights = Role("weight", axis=0, summed=1, storage="i8")
     bias, cells = Role("bias", of=(0, 1), storage="i32"), Role("power_of_two", limit=CELL_LIMIT,
                                                                storage="i16")  # fmt: skip
     roles = (FREE, weights, weights, bias, FOLDED, FOLDED, cells)
@@ -80,7 +80,7 @@ def _lstm(x, w, u, b, h, c) -> np.ndarray:
 
 
 def _gru_roles(op) -> Roles:
-    weights = Role("weight", axis=0, storage="i8")
+    weights = Role("weight", axis=0, summed=1, storage="i8")
     bias = Role("bias", of=(0, 1), storage="i32")
     return Roles((FREE, weights, weights, bias, FOLDED, FOLDED), FREE)
 

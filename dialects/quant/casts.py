@@ -93,7 +93,7 @@ def dequantize(x: Type) -> Type:
 
 @dequantize.means
 def _(op, x):
-    return _reals(op.operands[0].type, x).astype(np.float32)
+    return reals(op.operands[0].type, x).astype(np.float32)
 
 
 @quant.op
@@ -107,7 +107,7 @@ def requantize(x: Type, *, to: Element) -> Type:
 def _(op, x):
     to = op.attributes["to"]
     scale, zero = to.grid.expanded(op.type.rank)
-    steps = half_away(_reals(op.operands[0].type, x) / scale.astype(np.float64))
+    steps = half_away(reals(op.operands[0].type, x) / scale.astype(np.float64))
     return np.clip(steps + zero, to.lo, to.hi)
 
 
@@ -117,7 +117,7 @@ def _(op, x):
     return of_element(op.attributes["to"])
 
 
-def _reals(type: Type, stored: np.ndarray) -> np.ndarray:
+def reals(type: Type, stored: np.ndarray) -> np.ndarray:
     """What stored integers stand for, in f64."""
     scale, zero = type.grid.expanded(type.rank)
     return scale.astype(np.float64) * (stored.astype(np.int64) - zero)

@@ -119,8 +119,12 @@ def _names(parts: dict) -> tuple[str, ...]:
 
 
 def _value(op: Op) -> np.ndarray:
-    require(op.is_const, "a weight of a cell is computed")
-    return op.value
+    """What a constant is, or what is computed of constants alone, as weights that are stored."""
+    if op.is_const:
+        return op.value
+    require(op.operands and op.kind != "item", "a weight of a cell is computed")
+    found = op.definition.evaluate(op, *map(_value, op.operands))
+    return np.asarray(found, op.dtype.numpy)
 
 
 def _integer(op: Op, x: Op, parts: dict) -> Op:

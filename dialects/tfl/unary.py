@@ -26,8 +26,9 @@ def quantize(x: Type, *, to: Element) -> Type:
 
 @builtin("DEQUANTIZE", "DequantizeOptions")
 def dequantize(x: Type) -> Type:
-    """What stored integers stand for, f32."""
-    require(x.grid is not None, f"takes integers on a grid, found {x}")
+    """What stored integers or halves stand for, f32."""
+    require(x.grid is not None or x.dtype.name == "f16",
+            f"takes integers on a grid, or f16, found {x}")  # fmt: skip
     return Element(DTYPES["f32"])[x.shape]
 
 
@@ -52,6 +53,8 @@ def _(op, kernels, x):
 
 @expands(dequantize)
 def _(op, kernels, x):
+    if x.type.grid is None:
+        return lax.convert(x, to=op.type.element)
     if kernels != "tflite_builtin" or x.dtype.bits != 8 or not x.type.grid.per_tensor:
         return quant.dequantize(x)
     zero = np.float32(np.float32(-int(x.type.zero)) * x.type.scale)

@@ -4,6 +4,7 @@ Every op that rescales integers names a rounding contract and carries its number
 The contracts are in contracts.py; qir/targets/xla/rescale.py has the same arithmetic for XLA.
 """
 
+from .clipping import CLIPS
 from .contracts import CONTRACTS, OPERAND_LIMIT, contract
 from .grids import activation_grid, dequantize_array, quantize_array, real, weight_scale
 from .rescale import (
@@ -20,7 +21,7 @@ from .rescale import (
 )
 
 __all__ = [
-    "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
+    "CLIPS", "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
     "dequantize_array", "derive", "derive_sum", "factors", "held", "make_rescale",
     "quantize_array", "real", "requantize", "saturate", "sum_apply", "weight_scale",
 ]  # fmt: skip

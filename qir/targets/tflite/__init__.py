@@ -16,8 +16,19 @@ TARGET = Target(
 )
 
 
+HALVES = ("f16", "bf16")
+ON_HALVES = ("tfl.dequantize", "tfl.cast", "tfl.reshape")
+"""What the runtime does to halves: no kernel computes in them."""
+
+
 @form("tflite", "TensorFlow Lite's operators alone", implies=("mixed",))
 def tflite(op: Op) -> str | None:
-    if op.kind in ("parameter", "const", "item") or op.kind.startswith("tfl."):
+    if op.kind in ("parameter", "const", "item"):
         return None
-    return "is no operator of TensorFlow Lite"
+    if not op.kind.startswith("tfl."):
+        return "is no operator of TensorFlow Lite"
+    types = [t for o in (op, *op.operands) for t in getattr(o.type, "items", (o.type,))]
+    half = next((t.dtype.name for t in types if t.dtype.name in HALVES), None)
+    if half is None or op.kind in ON_HALVES:
+        return None
+    return f"computes in {half}, and TensorFlow Lite's kernels in f32"

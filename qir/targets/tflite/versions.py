@@ -7,6 +7,7 @@ from importlib import resources
 from qir.dialects.tfl.dialect import BUILTINS, is_hybrid
 
 from ...ir import Op
+from ...types import Type
 
 OLDEST = "1.5.0"
 """The first TensorFlow release with the format."""
@@ -35,18 +36,39 @@ def runtimes() -> dict[str, tuple[str, ...]]:
 
 
 def version_of(op: Op) -> int:
-    """The version of the operator that runs an op: by whether its first operand has 8 bits.
+    """The version of the operator that runs an op, by the storage that it reads.
 
-    Of layers that multiply reals by integers by whether their scales lie along an axis.
+    For most that is whether its first operand has 8 bits, for layers that multiply reals by
+    integers whether their scales lie along an axis.
     """
     operator = BUILTINS[op.kind].operator
     first = op.operands[0].type if op.operands else None
+    if operator == "DEQUANTIZE":
+        return _of_dequantize(first)
+    if operator == "EMBEDDING_LOOKUP":
+        return _of_embedding_lookup(op.operands[1].type)
     if operator in HYBRID and is_hybrid(op.operands[0], op.operands[1]):
         one_scale, several = HYBRID[operator]
         return one_scale if op.operands[1].type.grid.per_tensor else several
     if first is None or first.grid is None:
         return 1
     return capabilities().get(operator, {}).get("op_version_int8") or 1
+
+
+def _of_dequantize(x: Type) -> int:
+    """As TensorFlow Lite's op_version.cc; 2 bits came with the release that version 7 is of."""
+    if x.dtype.name in ("f16", "i16"):
+        return 3
+    if x.dtype.name == "i8" and x.grid.axis is not None:
+        return 5
+    return {"i8": 2, "i4": 6, "i2": 7}.get(x.dtype.name, 1)
+
+
+def _of_embedding_lookup(values: Type) -> int:
+    if values.dtype.name == "i2":
+        return 5
+    per_row = values.grid is not None and values.grid.axis is not None
+    return 4 if values.dtype.name == "i4" or per_row else 1
 
 
 def minimum_runtime(codes) -> str:

@@ -8,6 +8,7 @@ from jax import lax
 
 from ... import shapes
 from ...windows import windows
+from .kernels import stored
 from .kernels.geometry import Geometry
 from .kernels.pool import max_pool
 from .lower_lax import wide
@@ -74,6 +75,8 @@ def transposed_pads(op) -> tuple[tuple[int, int], ...]:
 
 @lowers("nn.dense")
 def _(op, x, w, b=None):
+    if w.dtype in (jnp.float16, jnp.bfloat16):
+        return _biased(op, stored.dense(wide(x), w, op.operands[1].type), b)
     numbers = (((x.ndim - 1,), (0,)), ((), ()))
     return _biased(op, lax.dot_general(wide(x), wide(w), numbers), b)
 

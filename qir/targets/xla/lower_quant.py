@@ -16,6 +16,8 @@ from ...rounding import fake
 from ...rounding.grids import in_f32
 from ...types import TupleType, Type
 from . import rescale
+from .kernels import stored
+from .lower_nn import clamped
 from .lower_tflite import WIDE
 from .table import lowers
 
@@ -56,6 +58,47 @@ def _(op, x):
         return _reals(type, x)
     scale, zero = type.grid.expanded(type.rank)
     return rescale.dequantize(x, scale, zero)
+
+
+@lowers("quant.widen")
+def _(op, x):
+    return x.astype(jnp.float32)
+
+
+@lowers("quant.dense")
+def _(op, x, w, b=None):
+    y = stored.dense(x, w, op.operands[1].type)
+    return clamped(op, y if b is None else y + b)
+
+
+@lowers("quant.take")
+def _(op, x, indices):
+    type, axis = op.operands[0].type, op.attributes["axis"]
+    slices = jnp.take(x, indices, axis, mode="clip")
+    if type.grid is None:
+        return slices.astype(jnp.float32)
+    shape = (*slices.shape[:axis], indices.size, *slices.shape[axis + indices.ndim :])
+    scale, zero = (_taken(part, type, indices.reshape(-1), axis)
+                   for part in (type.grid.scale, type.grid.zero))  # fmt: skip
+    return rescale.dequantize(slices.reshape(shape), scale, zero).reshape(op.shape)
+
+
+def _taken(numbers, type: Type, indices, axis: int):
+    """Scales or zero points for the slices at some indices, [...,indices,...]."""
+    grid = type.grid
+    if numbers.ndim == 0:
+        return numbers
+    if grid.block is None:
+        shape = [1] * type.rank
+        shape[grid.axis] = numbers.size
+        numbers = numbers.reshape(shape)
+    elif grid.axis == axis:
+        indices = jnp.clip(indices, 0, type.shape[axis] - 1) // grid.block
+    if numbers.shape[axis] > 1:
+        numbers = jnp.take(jnp.asarray(numbers), indices, axis, mode="clip")
+    if grid.block is not None and grid.axis != axis:
+        numbers = jnp.repeat(numbers, grid.block, grid.axis)
+    return numbers
 
 
 @lowers("quant.requantize")

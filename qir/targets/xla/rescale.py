@@ -70,8 +70,8 @@ def dequantize(q, scale, zero):
 
     Only this product is exact: a float addition of the caller's may contract with it to an FMA.
     """
-    shifted = jnp.asarray(q).astype(jnp.int32) - np.asarray(zero, np.int32)
-    return shifted.astype(jnp.float32) * np.asarray(scale, np.float32)
+    shifted = jnp.asarray(q).astype(jnp.int32) - jnp.asarray(zero, jnp.int32)
+    return shifted.astype(jnp.float32) * jnp.asarray(scale, jnp.float32)
 
 
 def _srl(x, bits):

@@ -5,10 +5,10 @@ activations. How its kernels round is theirs: `expand_tfl` states it for each of
 """
 
 from ....rewrite import Rule
-from . import contractions, elementwise, movement, pointwise, recurrent, windows
+from . import contractions, elementwise, movement, pointwise, recurrent, stored, windows
 
 
 def rules() -> tuple[Rule, ...]:
     """The rules that `legalize(target=tflite)` applies."""
     return (*contractions.RULES, *windows.RULES, *elementwise.RULES, *pointwise.RULES,
-            *movement.RULES, *recurrent.RULES)  # fmt: skip
+            *movement.RULES, *recurrent.RULES, *stored.RULES)  # fmt: skip

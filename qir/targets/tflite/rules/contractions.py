@@ -12,6 +12,7 @@ from ....rewrite import rule
 from ....shapes import transposed_crops
 from ....types import Grid, Type
 from .fitting import finish, padded, product_of_scales, same_rescale, stated
+from .stored import flattened, reordered
 
 
 @rule(either(int8.conv2d, nn.conv2d, hybrid.conv2d)(...) @ "op")
@@ -28,15 +29,11 @@ def convolution(op):
 def depthwise_convolution(op):
     """Filters [KH,KW,C,M] become [1,KH,KW,C*M], with a scale for each of C*M."""
     _, w, *b = op.operands
-    require(w.is_const, "the filter is computed")
-    height, width, channels, multiplier = w.shape
-    grid = w.type.grid
+    grid, multiplier = w.type.grid, w.shape[3]
+    require(w.is_const or grid is None, "the filter is computed")
     per_channel = grid is not None and grid.axis is not None
     same_rescale(op, product_of_scales(op, multiplier if per_channel else 1))
-    if per_channel:
-        grid = Grid(np.repeat(grid.scale, multiplier), 0, 3)
-    value = w.value.reshape(1, height, width, channels * multiplier)
-    flat = const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
+    flat = flattened(w)
     x, padding = padded(op, w.shape[:2], op.attributes["dilation"])
     return tfl.depthwise_conv_2d(x, flat, *_bias(op, b, flat), depth_multiplier=multiplier,
                                  padding=padding, **_window(op), **finish(op))  # fmt: skip
@@ -78,31 +75,29 @@ def transposed_convolution(op):
 
 
 def _weight(w: Op, order: tuple[int, ...]) -> Op:
-    if w.kind == "tfl.dequantize":  # integers that are made reals before the layer
-        return w.with_operands(_weight(w.operands[0], order))
-    require(w.is_const, "the weight is computed")
-    grid = w.type.grid
-    if grid is not None and grid.axis is not None:
-        grid = Grid(grid.scale, grid.zero, order.index(grid.axis))
-    value = np.ascontiguousarray(w.value.transpose(order))
-    return const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
+    require(w.is_const or w.type.grid is None, "the weight is computed")
+    return reordered(w, order)
 
 
 def _bias(op: Op, b: list[Op], w: Op | None = None) -> list[Op]:
-    """The bias on the grid of the sums of products, zeros where there is none; reals as they are.
+    """The bias on the grid of the sums of products, or of reals; zeros where there is none.
 
-    The kernels with integer weights demand one.
+    The kernels with integer weights demand one, and those of convolutions of reals.
     """
     x, channels = op.operands[0].type, op.shape[-1]
     if x.grid is None:
-        hybrid_layer = op.operands[1].type.grid is not None
-        return b or [const(np.zeros(channels, np.float32), name="bias")] if hybrid_layer else b
+        demanded = op.kind in DEMANDING or op.kind.startswith("hybrid.")
+        return b or [const(np.zeros(channels, np.float32), name="bias")] * demanded
     b = b or [const(np.zeros(channels, np.int32), name="bias")]
     require(b[0].is_const, "the bias is computed")
     scale = x.scale * (w or op.operands[1]).type.scale.ravel()
     grid = Grid(scale, 0, 0) if scale.size > 1 else Grid(scale.ravel()[0], 0)
     return [const(b[0].value, Type(b[0].dtype, b[0].shape, grid), b[0].attributes["name"],
                   b[0].location)]  # fmt: skip
+
+
+DEMANDING = (nn.conv2d.name, nn.depthwise_conv2d.name)
+"""Without a bias the runtime refuses the one, and the other ends its process."""
 
 
 def _window(op: Op) -> dict:

@@ -32,12 +32,6 @@ def quantized(op, x):
     return tfl.quantize(x, to=op.type.element)
 
 
-@rule(quant.dequantize(V.x) @ "op")
-def dequantized(op, x):
-    """Off a grid."""
-    return tfl.dequantize(x)
-
-
 @rule(int8.requantize(V.x) @ "op")
 def requantized(op, x):
     """From one grid to another."""
@@ -104,4 +98,4 @@ def _alike(candidate: Op, x: Op, values: np.ndarray) -> bool:
     return int(np.abs(theirs.astype(np.int32) - values).max()) <= 1
 
 
-RULES = (sum_or_product, quotient, quantized, dequantized, requantized, resigned, function)
+RULES = (sum_or_product, quotient, quantized, requantized, resigned, function)

@@ -11,6 +11,7 @@ from ....ir import Op, const
 from ....pattern import C, V
 from ....rewrite import rule
 from ....types import DTYPES, Type, per_tensor
+from .stored import constant_of, part_of, reordered
 
 
 @rule(int8.lstm(...) @ "op")
@@ -68,24 +69,22 @@ def hybrid_lstm(op, x, w, u, b):
     for i, gate in enumerate(GATES):
         parts |= {f"input_to_{gate}": _stored(w[i].T, scales[0][i]),
                   f"recurrent_to_{gate}": _stored(u[i].T, scales[1][i]),
-                  f"{gate}_bias": _told(biases[i])}  # fmt: skip
+                  f"{gate}_bias": const(np.ascontiguousarray(biases[i]))}  # fmt: skip
     return _sequence(x, parts, asymmetric_quantize_inputs=True)
 
 
-@rule(nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c) @ "op",
-      nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c, V.cells) @ "op")  # fmt: skip
-def float_lstm(op, x, w, u, b):
+@rule(nn.lstm(V.x, V.w, V.u, V.b, V.h, V.c) @ "op",
+      nn.lstm(V.x, V.w, V.u, V.b, V.h, V.c, V.cells) @ "op")  # fmt: skip
+def float_lstm(op, x, w, u, b, h, c):
     """An LSTM of floats, whose weights are told by gate."""
     require(x.dtype.name == "f32", f"it computes in {x.dtype}")
-    biases, parts = b.reshape(4, -1), {"state": op.operands[4], "cell": op.operands[5]}
+    biases = constant_of(b).reshape(4, -1)
+    parts = {"state": const(constant_of(h)), "cell": const(constant_of(c))}
     for i, gate in enumerate(GATES):
-        parts |= {f"input_to_{gate}": _told(w[i].T), f"recurrent_to_{gate}": _told(u[i].T),
-                  f"{gate}_bias": _told(biases[i])}  # fmt: skip
+        moved, kept = (reordered(part_of(each, i), (1, 0)) for each in (w, u))
+        parts |= {f"input_to_{gate}": moved, f"recurrent_to_{gate}": kept,
+                  f"{gate}_bias": const(np.ascontiguousarray(biases[i]))}  # fmt: skip
     return _sequence(x, parts)
-
-
-def _told(value: np.ndarray) -> Op:
-    return const(np.ascontiguousarray(value))
 
 
 RULES = (integer_lstm, hybrid_lstm, float_lstm)
