@@ -167,8 +167,9 @@ def holds(attribute, array: np.ndarray) -> bool:
     """Whether a dense attribute is this array, bit for bit."""
     kind, bits = str(attribute.type.element_type), np.ascontiguousarray(array).reshape(-1)
     if kind == "bf16":
-        wanted = ir.DenseElementsAttr.get(bits.view(np.uint16).reshape(array.shape),
-                                          type=ir.BF16Type.get(), shape=array.shape)  # fmt: skip
+        with attribute.context:
+            halves = bits.view(np.uint16).reshape(array.shape)
+            wanted = ir.DenseElementsAttr.get(halves, type=ir.BF16Type.get(), shape=array.shape)
         return attribute == wanted
     if kind in ("i2", "i4"):  # MLIR's bindings do not give these, its print does
         op = read_by_xdsl(f'"a.b"() {{v = {attribute}}} : () -> ()').body.block.first_op

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import fashion_mnist, large_models, measure, scale, zoo
+from benchmarks import fashion_mnist, large_models, measure, scale, weight_only, zoo
 from benchmarks.models.fashion_cnn import FashionCNN
 
 
@@ -96,3 +96,12 @@ def test_the_zoo_runs_a_keras_model_and_makes_a_table():
     text = zoo.page({"conv_1d jax": row, "broken net tensorflow": {"error": "TypeError: no"}})
     assert "| conv_1d | jax | 256x4 | yes |" in text
     assert "| broken net | tensorflow |  | no: TypeError: no |" in text
+
+
+def test_ways_of_storing_weights_are_compared(monkeypatch):
+    monkeypatch.setattr(weight_only, "HIDDEN", 32)
+    monkeypatch.setattr(weight_only, "INNER", 64)
+    table = weight_only.measured(layers=1, batches=[1, 2], rounds=1)
+    assert [row[0] for row in table] == list(weight_only.WAYS)
+    smaller = {row[0]: float(row[4]) for row in table}
+    assert smaller["float16, once"] > 1.8 and smaller["2 bits, fused"] > smaller["4 bits, fused"]

@@ -532,3 +532,35 @@ def test_grids_that_came_with_the_graph(explain):
         grid
           it came with the graph that went in, or with a constant: no pass here chose it
     """)
+
+
+def test_stored_weights_say_how_they_are_stored(explain):
+    graph = """
+        func @main(%x: f32[1,4]) -> (f32[1,2]) {
+          %w = const(value=[[127, 0], [1, 2], [-3, 254], [0, 0]]) : f32[4,2]
+          %0 = nn.dense(%x, %w)
+          return %0
+        }
+    """
+    found = explain(graph, "%0", pipeline="quantize_weights(min_elements=1, clip=mse)")
+    assert since("grid", found) == told("""
+        grid
+          i8<[1.0,2.0]:0 @1 narrow>, as a weight of nn.dense
+          the last integer stands for what mse finds in each part that has a scale
+    """)
+
+
+def test_a_weight_that_training_rounded_says_so(explain):
+    graph = """
+        func @main(%x: f32[1,2]) -> (f32[1,1]) {
+          %t = const(value=[[1.5], [-1.0]], trained=i8<0.5:0>) : f32[2,1]
+          %0 = nn.dense(%x, %t)
+          return %0
+        }
+    """
+    found = explain(graph, "%0", pipeline="quantize_weights(min_elements=1)")
+    assert since("grid", found) == told("""
+        grid
+          i8<0.5:0>, as a weight of nn.dense
+          training rounded it to this grid
+    """)

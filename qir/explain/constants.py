@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..decisions import ConstantPlaced
+from ..decisions import ConstantPlaced, WeightStored
 from ..rounding import weight_scale
 from ..trained import grid_of
 from ..types import Element
@@ -24,6 +24,17 @@ def constant_lines(placed: ConstantPlaced) -> Iterator[str]:
     else:
         values = placed.source.value
         yield f"for its own range {range_text((min(values.min(), 0.0), max(values.max(), 0.0)))}"
+
+
+def weight_lines(kept: WeightStored) -> Iterator[str]:
+    """The grid that a weight is stored on, which its readers take it off again."""
+    yield f"{element_text(kept.stored.type.element)}, as a weight of {about(kept.reader)}"
+    if not kept.stored.type.element.grid.narrow:
+        yield "training rounded it to this grid"
+        return
+    yield f"the last integer stands for what {kept.clip} finds in each part that has a scale"
+    if kept.left is not None:
+        yield f"it has no blocks: {kept.left}"
 
 
 _PARTS = {

@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound
+from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound, WeightStored
 from ..ir import Derived, Func, Op
 from ..journal import recorded
 from ..pipeline import Done
 from ..quantizable import FloatKept
 from ..rewrite import Firing
 
-ENTRIES = (Derived, Firing, FloatKept, RangeFound, GridsChosen, GridChanged, ConstantPlaced)
+ENTRIES = (Derived, Firing, FloatKept, RangeFound, GridsChosen, GridChanged, ConstantPlaced,
+           WeightStored)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

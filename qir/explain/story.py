@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound
+from ..decisions import ConstantPlaced, GridChanged, GridsChosen, RangeFound, WeightStored
 from ..floats import floats_left, is_lowered
 from ..ir import Func, Op, place_of
 from ..quantizable import FloatKept
 from ..text.write import op_printer, value_names
 from ..types import Type
-from .constants import constant_lines
+from .constants import constant_lines, weight_lines
 from .grids import grid_lines
 from .history import History, Link
 from .ranges import given_line, range_lines
@@ -45,7 +45,9 @@ def _sections(history: History, stage: int, op: Op, print_op: PrintOp) -> Iterat
     if op.is_const:
         placed = _placed(history, op, lineage)
         yield from (("grid", list(constant_lines(each))) for each in placed)
-        if placed or op.type.grid is None:
+        kept = [each for each in history.decisions(WeightStored) if each.stored in lineage]
+        yield from (("grid", list(weight_lines(each))) for each in kept)
+        if placed or kept or op.type.grid is None:
             return
     if _is_float(op):
         yield from _float_sections(history, func, op, lineage, print_op)

@@ -60,7 +60,8 @@ def element_text(element: Element) -> str:
     least, most = np.min(grid.scale), np.max(grid.scale)
     narrow = " narrow" if grid.narrow else ""
     scales = f"{grid.scale.size} scales from {number_text(least)} to {number_text(most)}"
-    return f"{element.dtype.name}<{scales}:0 @{grid.axis}{narrow}>"
+    block = f"/{grid.block}" if grid.block else ""
+    return f"{element.dtype.name}<{scales}:0 @{grid.axis}{block}{narrow}>"
 
 
 def indented(lines: Iterable[str], by: int = 2) -> Iterator[str]:

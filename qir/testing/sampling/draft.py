@@ -116,11 +116,21 @@ class Draft:
             weight = name in ("w", "u")
             return (self._weight(shape) if weight else Element(DTYPES["f32"]))[shape]
         if self.dialect == "quant":
-            stored = self.name in ("dequantize", "requantize")
-            return (self.stored() if stored else Element(DTYPES["f32"]))[shape]
+            return self._of_quant(name, shape)[shape]
         named = ((self.operand_name(i), t) for i, t in enumerate(self.known) if t is not None)
         kin = [t.element for operand, t in named if operand not in ("pred", "mask", "indices")]
         return (kin[0] if kin else self.mood.data)[shape]
+
+    def _of_quant(self, name: str, shape) -> Element:
+        """Reals, or what the op reads as it is stored: integers on a grid, or halves."""
+        half = Element(DTYPES[one_of(self.rng, ("f16", "bf16"))])
+        if self.name == "widen":
+            return half
+        if name == "w" or (self.name, name) == ("take", "x"):
+            held = self._weight(shape) if name == "w" and len(shape) == 2 else self.stored()
+            return held if chance(self.rng, 0.7) else half
+        stored = self.name in ("dequantize", "requantize")
+        return self.stored() if stored else Element(DTYPES["f32"])
 
     def stored(self) -> Element:
         """An element on a grid: the one that the graph shares, or another."""

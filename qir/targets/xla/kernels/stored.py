@@ -58,17 +58,30 @@ def dense(x, w, type: Type):
 def _reals_at(w, type: Type) -> Callable:
     """From the first of some rows, and how many, to what they stand for; a block holds them."""
     width, grid = type.shape[1], type.grid
-    w = jnp.asarray(w)
+    w = as_bits(w) if type.dtype.name == "bf16" else jnp.asarray(w)
 
     def stored(start, count: int):
         return lax.dynamic_slice(w, (start, 0), (count, width))
 
     if grid is None:
-        return lambda start, count: stored(start, count).astype(jnp.float32)
+        return lambda start, count: widened(stored(start, count))
     scale, zero = (_numbers_at(part, type) for part in (grid.scale, grid.zero))
     return lambda start, count: rescale.dequantize(
         stored(start, count), scale(start, count), zero(start, count)
     )
+
+
+def as_bits(w):
+    """bf16 as its bits, u16; XLA:CPU widens bf16 itself only before it slices, the whole of it."""
+    known = isinstance(w, np.ndarray)
+    return jnp.asarray(w.view(np.uint16)) if known else lax.bitcast_convert_type(w, jnp.uint16)
+
+
+def widened(part):
+    """Halves as f32, those of bf16 given as their bits."""
+    if part.dtype != jnp.uint16:
+        return part.astype(jnp.float32)
+    return lax.bitcast_convert_type(part.astype(jnp.uint32) << 16, jnp.float32)
 
 
 def _numbers_at(numbers: np.ndarray, type: Type) -> Callable:
