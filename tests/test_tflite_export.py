@@ -99,6 +99,24 @@ def test_float_convolutions_without_a_bias_run(layer, tmp_path):
             np.testing.assert_allclose(found, model(x), atol=1e-5)
 
 
+def test_padding_below_all_values_is_exported(tmp_path):
+    def model(x):
+        pads = ((0, 0), (1, 1), (1, 1), (0, 0))
+        return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 3, 3, 1), (1, 2, 2, 1), pads)
+
+    x = RNG.normal(-5, 1, (1, 8, 8, 2)).astype(np.float32)
+    lowered = qir.run_pipeline(qir.trace(model, x), "float_front")
+    qir.api.Quantized(lowered).export_tflite(tmp_path / "float.tflite")
+    integers = qir.quantize(model, x, [x, x + 9])
+    integers.export_tflite(tmp_path / "int8.tflite")
+    with Interpreter() as interpreter:
+        for kernels in KERNELS:
+            for name, wanted in (("float", model(x)), ("int8", integers(x))):
+                file = (tmp_path / f"{name}.tflite").read_bytes()
+                ((found,),) = interpreter.run(file, kernels, [[x]])
+                np.testing.assert_array_equal(found, wanted)
+
+
 def same_as_the_interpreter(path, samples) -> None:
     """Fail where a file, read again, is not what the interpreter makes of it."""
     with Interpreter() as interpreter:

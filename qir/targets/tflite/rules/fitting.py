@@ -7,7 +7,7 @@ from qir.dialects.int8.dialect import stored_clamp
 from qir.dialects.tfl.dialect import CLAMPS
 
 from ....errors import require
-from ....ir import Op
+from ....ir import Op, const
 from ....rounding import factors
 from ....shapes import pads_of
 from ....types import Element
@@ -65,7 +65,7 @@ def product_of_scales(op: Op, repeated: int = 1) -> np.ndarray:
 def padded(op: Op, window, dilation=(1, 1), lowest: bool = False) -> tuple[Op, str]:
     """The image that an operator slides its window over, and SAME or VALID.
 
-    Any other padding is an operator of its own, by zeros; lowest: they must be the lowest values.
+    Any other padding is an operator of its own, by zeros, or by the lowest value that there is.
     """
     x, strides = op.operands[0], op.attributes["strides"]
     pads = pads_of(x.type, window, strides, op.attributes["padding"], dilation)
@@ -76,6 +76,7 @@ def padded(op: Op, window, dilation=(1, 1), lowest: bool = False) -> tuple[Op, s
     require(min(top, bottom, left, right) >= 0, f"the padding {pads} crops the image")
     paddings = (0, 0, top, bottom, left, right, 0, 0)
     zero_is_lowest = x.type.grid is not None and int(x.type.zero) == x.type.lo
-    require(not lowest or zero_is_lowest, f"the padding {pads} is neither VALID nor SAME, and zero "
-            "is not the lowest value there is")  # fmt: skip
-    return tfl.pad(x, paddings=paddings), "VALID"
+    if not lowest or zero_is_lowest:
+        return tfl.pad(x, paddings=paddings), "VALID"
+    end = const(np.asarray(x.type.lo, x.dtype.numpy), x.type.with_shape(()), name="lowest")
+    return tfl.padv2(x, end, paddings=paddings), "VALID"
