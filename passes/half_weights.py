@@ -18,7 +18,7 @@ from ..dialects import lax, quant
 F32 = DTYPES["f32"]
 
 
-@graph_pass("float -> mixed")
+@graph_pass("float -> mixed", scheme="weight_only_{to}")
 def half_weights(
     func: Func,
     *,

@@ -41,9 +41,18 @@ def _floats(func: Func, left: list[Op], quantized: bool) -> list[str]:
     by_integers = sum(op.kind.startswith("hybrid.") for op in left)
     if by_integers:  # the scheme leaves all results in float
         return [f"float ops left: {len(left)}, {by_integers} of them by integer weights"]
+    if _weights_alone(func):
+        return [f"float ops left: {len(left)}, weights alone are stored in fewer bits"]
     told = quantized or is_lowered(func)  # of a graph in reals there is nothing to say
     lines = float_lines(floats_left(func, left)) if told else map(named, left)
     return [f"float ops left: {len(left)}", *lines]
+
+
+def _weights_alone(func: Func) -> bool:
+    """Whether constants are stored in fewer bits than all that is computed."""
+    integers = any(op.kind.startswith(("int8.", "xla.")) for op in func.ops)
+    readers = (op for op in func.ops if op.kind.startswith("quant."))
+    return not integers and any(o.is_const for op in readers for o in op.operands)
 
 
 def _counts(title: str, func: Func) -> list[str]:

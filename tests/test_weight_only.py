@@ -201,7 +201,7 @@ def test_cells_keep_their_weights_stored(pipeline, parameters, tmp_path):
 
 
 def test_what_tensorflow_lite_has_not_is_refused(tmp_path):
-    with pytest.raises(QirError, match="its DEQUANTIZE takes f16, not bf16; store weights with"):
+    with pytest.raises(QirError, match="asks for the scheme 'weight_only_bf16', which the target"):
         quantized("layers", "bfloat16", target="tflite")
     with pytest.raises(QirError, match="computes in f16, and TensorFlow Lite's kernels in f32"):
         quantized("layers", "float16", target="tflite", compute="half")

@@ -17,7 +17,7 @@ from .grids import Wish, stored
 from .places import Place, places_of
 
 
-@graph_pass("float -> mixed")
+@graph_pass("float -> mixed", scheme="weight_only_i{bits}")
 def quantize_weights(
     func: Func,
     *,
