@@ -17,6 +17,7 @@ from qir.ir import OPS, Func, Op, derived, kept, place_of, transform
 from qir.quantizable import chains, inside_chain, is_real, roles_in, takes_part
 from qir.roles import FLOAT, INDEX, Role, Roles
 from qir.timing import count
+from qir.variables import held
 
 from ..dialects import quant
 
@@ -30,6 +31,12 @@ def insert_observers(func: Func, *, method: Method | None = None) -> Func:
     method: how calibration is to find the ranges; its own option of that name overrules it. Where
     training has put a fake quantization to 8 bits, its range is the value's, and it is taken out.
     """
+    func, put_back = held(func)
+    return put_back(_marked(func, method))
+
+
+def _marked(func: Func, method: Method | None) -> Func:
+    """A function without variables, observed."""
     func, trained = _trained(func)
     chained = chains(func)
     roles = {op: roles_in(op, chained) for op in func.ops if op.kind in OPS}

@@ -12,9 +12,10 @@ if (_root / "pyproject.toml").is_file() and str(_root) not in __path__:
 
 _PUBLIC = {
     "C": "pattern", "Func": "ir", "Module": "ir", "Op": "ir", "QirError": "errors",
-    "Quantized": "api", "V": "pattern", "compile": "api", "const": "ir", "item": "ir",
-    "load": "api", "parameter": "ir", "quantize": "api", "rule": "rewrite", "run_pipeline": "api",
-    "save": "api", "tensor": "types", "trace": "api",
+    "Quantized": "api", "Trainable": "training", "V": "pattern", "bind": "training",
+    "compile": "api", "const": "ir", "item": "ir", "load": "api", "parameter": "ir",
+    "quantize": "api", "rule": "rewrite", "run_pipeline": "api", "save": "api",
+    "tensor": "types", "to_jax": "training", "trace": "api",
 }  # fmt: skip
 
 

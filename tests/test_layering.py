@@ -28,11 +28,12 @@ ORDER = [
     *("types", "packing", "rounding", "windows", "shapes", "special", "ir", "trained", "ranges"),
     *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable"),
     "text",
-    *("verify", "evaluate", "expansions", "segments", "arrays", "observers", "samples", "mincut"),
+    *("verify", "evaluate", "variables", "expansions", "segments", "arrays", "observers"),
+    *("samples", "mincut"),
     *("labelling", "decisions", "forms", "capabilities", "graph_pass", "target", "project"),
     *("registry", "progress", "pipeline", "origin", "partial", "drift", "noise", "excerpt"),
-    *("bisection", "floats", "report", "explain", "api", "reproducer", "reduction", "difference"),
-    *("interchange", "pictures", "cli", "testing", "pytest_plugin"),
+    *("bisection", "floats", "report", "explain", "api", "training", "reproducer", "reduction"),
+    *("difference", "interchange", "pictures", "cli", "testing", "pytest_plugin"),
 ]
 """The layers of the machine, lowest first; each imports only what stands before it."""
 

@@ -12,10 +12,13 @@ from .dialect import quant, takes_f32
 
 
 @quant.op
-def fake_quant(x: Type, *, lo: float, hi: float, bits: int = 8, narrow: bool = False) -> Type:
+def fake_quant(
+    x: Type, *, lo: float, hi: float, bits: int = 8, narrow: bool = False, name: str = ""
+) -> Type:
     """x rounded to the 2^bits levels between lo and hi, moved so that zero is one of them.
 
     As tf.quantization.fake_quant_with_min_max_vars, in f32: `narrow` leaves out the lowest level.
+    Training changes a range that has a `name`.
     """
     takes_f32(x)
     _is_width(bits, 16)

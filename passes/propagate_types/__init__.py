@@ -17,6 +17,7 @@ from qir.quantizable import chains, inside_chain, roles_in, takes_part
 from qir.timing import count
 from qir.trained import grid_of
 from qir.types import Element
+from qir.variables import refuse_variables
 
 from ...dialects import quant
 from .constants import Storage, affine_elements, on_grid, operand_element, unheld
@@ -32,6 +33,7 @@ def propagate_types(
     weights: one scale for each output channel, or one for a whole weight. Constants that training
     rounded to a grid keep it where it can be theirs.
     """
+    refuse_variables(func)
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
     seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, Storage())

@@ -6,6 +6,7 @@ from qir.errors import require
 from qir.ir import Op
 from qir.pattern import V
 from qir.rewrite import rule
+from qir.variables import is_fixed
 
 from ...dialects import lax, nn
 from .build import computes_floats, inverse, reshaped, transposed
@@ -17,9 +18,10 @@ def dot_with_constant_is_dense(op, a, b):
     computes_floats(op)
     at = op.attributes
     require(not at["batch_a"], f"it has batch axes {list(at['batch_a'])}")
-    require(a.is_const != b.is_const, "not one operand is constant, but both or none")
+    first = is_fixed(a)
+    require(first != is_fixed(b), "not one operand is constant, but both or none")
     x, w, inner_x, inner_w = a, b, at["contract_a"], at["contract_b"]
-    if a.is_const:
+    if first:
         x, w, inner_x, inner_w = b, a, inner_w, inner_x
     pairs = sorted(zip(inner_x, inner_w, strict=True))
     inner_x, inner_w = [i for i, _ in pairs], [j for _, j in pairs]
@@ -29,7 +31,7 @@ def dot_with_constant_is_dense(op, a, b):
     flat = reshaped(transposed(x, (*rows, *inner_x)), (*lead, depth))
     weight = reshaped(transposed(w, (*inner_w, *columns)), (depth, math.prod(tail)))
     y = reshaped(nn.dense(flat, weight), (*lead, *tail))
-    if a.is_const:
+    if first:
         y = transposed(y, (*range(len(rows), y.type.rank), *range(len(rows))))
     return y
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LARGEST = np.finfo(np.float32).max
+NARROWEST = np.float32(1e-6)
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,11 @@ def asymmetric(lo, hi, bits: int, narrow: bool, xp=np, divide=np.divide) -> Leve
     place = low - divide(lo, step)
     zero = xp.clip(xp.floor(xp.clip(place, low, high) + np.float32(0.5)), low, high)
     return Levels(step, per_step, zero, (low - zero) * step, (high - zero) * step, empty)
+
+
+def around_zero(lo, hi, xp=np):
+    """The ends of a range that training moves, as a range: zero lies in it, and it has a width."""
+    return xp.minimum(lo, np.float32(0)), xp.maximum(hi, NARROWEST)
 
 
 def onto_quotient(x, of: Levels, xp=np, divide=np.divide):

@@ -8,41 +8,74 @@ import jax
 import numpy as np
 from jax.tree_util import tree_flatten_with_path, tree_leaves, tree_unflatten
 
+from ...dialects import quant
 from ...errors import QirError
-from ...ir import Func, Module, parameter
+from ...ir import Func, Module, Op, const, parameter
 from . import contractions, elementwise, movement, places, reductions  # noqa: F401  fill the table
 from .equations import Importer
 from .equinox import without_states
 from .locations import Location, Locations
 from .models import array_names, as_function, path_text
 from .table import type_of_aval
+from .variables import named
 
 
-def trace(f, *example_args, name: str = "main") -> Module:
+def trace(f, *example_args, name: str = "main", trainable: int | None = None) -> Module:
     """The graph of a JAX function or a model applied to inputs like `example_args`.
 
     f: a function, an nnx module, a linen module bound to its variables, or an Equinox module, which
     is traced for inference; states of Equinox are constants. example_args: arrays,
     shapes with dtypes, or pytrees of them. Inputs are named after the parameters of `f` and the
     keys of pytrees, results after the keys of a dict. 64-bit inputs become what JAX makes of them.
+    trainable: the number of the argument, as `argnums` of jax.grad, that holds the model's arrays;
+    they are no inputs but variables of the graph, named by their paths, with the values given.
     QirError lists every primitive that has no import, with its places.
     """
     function, model = as_function(f)
     arguments = _argument_names(model, len(example_args))
     function, arguments, examples = without_states(function, arguments, example_args)
     names, shapes, tree = _inputs(arguments, examples)
+    held = _variables(example_args, examples, trainable)
     closed, outputs = jax.make_jaxpr(
         lambda *leaves: function(*tree_unflatten(tree, leaves)), return_shape=True
     )(*shapes)
     where = Locations(default=f"@{name}")
     whole = str(Location(_line_of(model, where)))
-    parameters = tuple(
-        parameter(n, type_of_aval(v.aval), (whole,))
-        for n, v in zip(names, closed.jaxpr.invars, strict=True)
+    leaves = tuple(
+        held[i] if i in held else parameter(n, type_of_aval(v.aval), (whole,))
+        for i, (n, v) in enumerate(zip(names, closed.jaxpr.invars, strict=True))
     )
     importer = Importer(where, array_names(f))
-    results = importer.run(closed, parameters)
-    return Module((Func(name, parameters, results, _result_names(outputs)),))
+    results = importer.run(closed, leaves)
+    inputs = tuple(leaf for leaf in leaves if leaf.kind == "parameter")
+    return Module((Func(name, inputs, results, _result_names(outputs)),))
+
+
+def _variables(arguments: Sequence, examples: Sequence, trainable: int | None) -> dict[int, Op]:
+    """The variables of a trace by the number of their leaf among all; of none without a tree.
+
+    examples: those of the arguments that are traced.
+    """
+    if trainable is None:
+        return {}
+    if not 0 <= trainable < len(arguments):
+        raise QirError(f"argument {trainable} is to hold the variables, {len(arguments)} are given")
+    tree = arguments[trainable]
+    at = next((i for i, each in enumerate(examples) if each is tree), None)
+    if at is None:
+        raise QirError(f"argument {trainable} holds a state, which is a constant of the graph")
+    start = len(tree_leaves(examples[:at]))
+    return {start + i: _variable(name, leaf) for i, (name, leaf) in enumerate(named(tree).items())}
+
+
+def _variable(name: str, leaf) -> Op:
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        raise QirError(f"the variable '{name}' is a shape without values",
+                       help="trace with the model's arrays: their values are where training begins"
+                       )  # fmt: skip
+    array = np.asarray(leaf)
+    array = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    return quant.variable(const(array, name=name), name=name)
 
 
 def _inputs(arguments: Sequence[str], example_args: Sequence):

@@ -86,11 +86,12 @@ def lowered(func: Func, inputs) -> tuple:
     values = dict(zip(func.parameters, inputs, strict=True))
     for op in func.ops:
         if op.kind != "parameter":
-            values[op] = _value(op, [values[operand] for operand in op.operands])
+            values[op] = lowered_op(op, [values[operand] for operand in op.operands])
     return tuple(values[result] for result in func.results)
 
 
-def _value(op: Op, operands: list):
+def lowered_op(op: Op, operands: list):
+    """The value of an op traced by JAX, by numpy where all its operands are numpy's."""
     if all(_known(operand) for operand in operands):
         return evaluate_op(op, operands)
     if op.kind == "item":

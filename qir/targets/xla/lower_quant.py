@@ -34,7 +34,7 @@ def wide(op) -> bool:
     return op.kind == "quant.requantize" and not _tabulated(op)
 
 
-@lowers("quant.observe", "quant.stats")
+@lowers("quant.observe", "quant.stats", "quant.variable")
 def _(op, x):
     return x
 
@@ -46,7 +46,7 @@ def _(op, x):
     low, high = _steps(to)
     if in_f32(low, high):
         return rescale.quantize(x, scale, zero, to.lo, to.hi)
-    value = jnp.clip(_quotient(x.astype(jnp.float64), scale), to.lo - zero, to.hi - zero)
+    value = jnp.clip(quotient(x.astype(jnp.float64), scale), to.lo - zero, to.hi - zero)
     value = lax.round(value, lax.RoundingMethod.AWAY_FROM_ZERO)
     return jnp.where(value != value, 0, value).astype(jnp.int64) + zero
 
@@ -110,29 +110,29 @@ def _(op, x):
         values = evaluate_op(requantize(every, to=to), [entries])
         return jnp.take(values, x.astype(jnp.int32) - np.int32(type.dtype.lo), mode="clip")
     scale, zero = to.grid.expanded(op.type.rank)
-    steps = lax.round(_quotient(_reals(type, x), scale), lax.RoundingMethod.AWAY_FROM_ZERO)
+    steps = lax.round(quotient(_reals(type, x), scale), lax.RoundingMethod.AWAY_FROM_ZERO)
     return jnp.clip(steps + zero.astype(np.float64), to.lo, to.hi)
 
 
 @lowers("quant.fake_quant")
 def _(op, x):
-    return fake.onto_quotient(x, levels_of(op, *ranges_of(op)), jnp, _quotient)
+    return fake.onto_quotient(x, levels_of(op, *ranges_of(op)), jnp, quotient)
 
 
 @lowers("quant.fake_quant_per_channel")
 def _(op, x, lo, hi):
-    return fake.onto_product(x, _levels(op, lo, hi), jnp)
+    return fake.onto_product(x, levels(op, lo, hi), jnp)
 
 
 @lowers("quant.quantize_and_dequantize")
 def _(op, x, lo, hi):
-    return onto_integers(op, x, _levels(op, lo, hi), jnp)
+    return onto_integers(op, x, levels(op, lo, hi), jnp)
 
 
-def _levels(op, lo, hi):
+def levels(op, lo, hi):
     """The levels of a range: by numpy where the range is known, else by XLA."""
     known = ranges_of(op)
-    return levels_of(op, lo, hi, jnp, _quotient) if known is None else levels_of(op, *known)
+    return levels_of(op, lo, hi, jnp, quotient) if known is None else levels_of(op, *known)
 
 
 def _tabulated(op) -> bool:
@@ -145,7 +145,8 @@ def _steps(to):
     return to.lo - zero, to.hi - zero
 
 
-def _quotient(x, scale):
+def quotient(x, scale):
+    """x / scale, as a division."""
     # A divisor that XLA sees broadcast becomes a product with its reciprocal; see rescale.quantize.
     return x / jnp.where(x != x, x, jnp.asarray(scale, x.dtype))
 
