@@ -6,7 +6,7 @@ largest magnitude that they have at the moment.
 
 from typing import Literal
 
-from qir.errors import require
+from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, derived, kept, transform
 from qir.quantizable import chains, roles_in
@@ -25,7 +25,8 @@ def insert_fake_quant(
     weights: one scale for each output channel, or one for a whole weight; they have so many bits.
     Biases stay as they are: 32 bits hold them.
     """
-    require(2 <= bits <= 8, f"weights of {bits} bits, expected 2 to 8")
+    if not 2 <= bits <= 8:
+        raise QirError(f"weights of {bits} bits, expected 2 to 8: they are stored in i8")
     func, put_back = held(func)
     chained = chains(func)
     rounded: dict[tuple[Op, int | None], Op] = {}

@@ -11,6 +11,7 @@ from .ir import Func, Module, Op, kept, transform
 from .rounding import fake
 from .variables import bound, is_ranged, ranged
 
+
 @dataclass(frozen=True, eq=False)
 class Trainable:
     """A graph with variables for JAX to differentiate.

@@ -106,7 +106,7 @@ def check_values(func: Func, values: Mapping[str, object]) -> None:
     for name, op in found.items():
         if name not in values:
             raise QirError(f"nothing is given for the variable '{name}'", at=place_of(op),
-                           help="give the whole tree that the function was traced with")  # fmt: skip
+                           help="give the whole tree that was traced")  # fmt: skip
         shape = np.shape(values[name])
         if shape != op.shape:
             raise QirError(f"the variable '{name}' is {op.type}, found the shape {list(shape)}",

@@ -1,10 +1,10 @@
 """A graph as a function that JAX differentiates: roundings of training with gradients of their own.
 
-A rounding is flat nearly everywhere, so its gradient is that of the value behind it: 1 inside the
-range, 0 outside (straight through; Bengio et al. 2013, and TensorFlow's fake quantization). The ends
-of a range that training moves have the gradients of learned step sizes (LSQ, Esser et al. 2020, and
-LSQ+, Bhalgat et al. 2020): from what is clipped, 1 at the end that it is clipped to; from what is
-not, the error of rounding in steps, since a step is a part of hi - lo.
+A rounding is flat nearly everywhere, so its gradient is said to be 1 inside the range and 0 outside
+(straight through: Bengio et al. 2013, and TensorFlow's fake quantization). The ends of a range that
+training moves have the gradients of learned steps (LSQ: Esser et al. 2020, LSQ+: Bhalgat et al.
+2020): what is clipped gives 1 to the end that it is clipped to; what is not gives its error of
+rounding, in steps, to both, as far as they make the steps longer.
 """
 
 from collections.abc import Callable, Mapping
