@@ -98,15 +98,14 @@ def _moving(func: Func) -> set[Op]:
 
 
 def check_values(func: Func, values: Mapping[str, object]) -> None:
-    """QirError for a variable that is given nothing or another shape, and for an unknown name."""
-    found = variables(func)
-    for name in values:
-        if name not in found:
-            raise QirError(f"@{func.name} has no variable '{name}'", help=suggestion(name, found))
-    for name, op in found.items():
+    """QirError for a variable that is given nothing or another shape.
+
+    A tree may hold more: what the function does not use is none of its variables.
+    """
+    for name, op in variables(func).items():
         if name not in values:
             raise QirError(f"nothing is given for the variable '{name}'", at=place_of(op),
-                           help="give the whole tree that was traced")  # fmt: skip
+                           help=suggestion(name, values))  # fmt: skip
         shape = np.shape(values[name])
         if shape != op.shape:
             raise QirError(f"the variable '{name}' is {op.type}, found the shape {list(shape)}",
@@ -133,5 +132,5 @@ def refuse_variables(func: Func) -> None:
     if not found:
         return
     name, op = next(iter(found.items()))
-    raise QirError(f"@{func.name} has {len(found)} variables, '{name}' among them", at=place_of(op),
-                   help="give their values: qir.bind(module, params)")  # fmt: skip
+    raise QirError(f"@{func.name} still has variables, '{name}' first of {len(found)}",
+                   at=place_of(op), help="give their values: qir.bind(module, params)")  # fmt: skip

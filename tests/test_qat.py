@@ -70,6 +70,15 @@ def test_a_trace_keeps_the_tree_as_variables():
     np.testing.assert_allclose(evaluate(module.main, [x])[0], network(params, x), 1e-4, 1e-5)
 
 
+def test_leaves_that_nothing_reads_stay_in_the_tree():
+    params, x = {**parameters(), "unused": normal(3)}, images()
+    module = qir.trace(network, params, x, trainable=0)
+    assert "unused" not in variables(module.main)
+    gradient = jax.grad(lambda p: qir.to_jax(module).apply({}, p, x).sum())(params)
+    np.testing.assert_array_equal(gradient["unused"], 0)
+    assert not variables(qir.bind(module, params).main)
+
+
 def test_back_in_jax_it_is_the_same_function_of_the_same_tree():
     params, x = parameters(), images()
     model = qir.to_jax(qir.trace(network, params, x, trainable=0))
@@ -175,9 +184,9 @@ def test_what_is_wrong_is_said():
     module = prepared(params, x)
     model = qir.to_jax(module)
     less = {k: v for k, v in params.items() if k != "first"}
-    assert "nothing is given for the variable 'first'" in raised(lambda: qir.bind(module, less))
-    more = {**params, "frist": x}
-    assert "no variable 'frist'; did you mean 'first'" in raised(lambda: qir.bind(module, more))
+    less["frist"] = x
+    said = raised(lambda: qir.bind(module, less))
+    assert "nothing is given for the variable 'first'; did you mean 'frist'" in said
     wrong = {**params, "first": x}
     assert "found the shape [4, 6, 6, 3]" in raised(lambda: model.apply(model.ranges, wrong, x))
     assert "there is no range for 'x'" in raised(lambda: model.apply({}, params, x))
