@@ -158,7 +158,8 @@ def page(rows: dict) -> str:
     note = ("`python -m benchmarks.zoo`: float against the framework's own as the largest "
             "difference over the largest value; float ops left between the casts; int8 against "
             "float in dB; the last column is what the float model makes of noise 40 dB below its "
-            "input, in dB below its output: where it is low, the model itself amplifies noise.")
+            "input, in dB below its output: where it is low, the model itself amplifies noise. "
+            "Seconds are of single runs, on a machine that did other work beside.")
     table: list[Sequence] = [HEADER]
     for key, row in sorted(rows.items(), key=lambda item: item[0].lower()):
         name, backend = key.rsplit(" ", 1)
