@@ -111,8 +111,8 @@ SUBJECTS = {
 HEADER = ("model", "by", "seconds", "file kB", "accuracy", "signal to noise dB", "float operators")
 NOTE = ("Accuracy on 1,000 CIFAR-10 pictures, 400 speech stimuli and the 10,000 test images of "
         "Fashion-MNIST, which 200 training images calibrate; signal to noise against the float "
-        "file. Seconds from the SavedModel to the file, medians of 3; those of Fashion-MNIST beside "
-        "other work on the machine.")
+        "file. Seconds from the SavedModel to the file, medians of 3; those of Fashion-MNIST "
+        "beside other work on the machine.")
 
 
 def converted(model: Path, calibration, folder: Path, rounds: int) -> dict:
