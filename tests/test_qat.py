@@ -255,3 +255,20 @@ def test_flax_hands_over_parameters_and_statistics():
     assert kinds.count("quant.fake_quant") == 4
     quantized = qir.quantize(qir.bind(module, params), pipeline="qat")
     assert not qir.report.float_ops(quantized.module.main)
+
+
+def test_litert_computes_what_training_saw(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from qir.targets.tflite.interpreter import Interpreter
+
+    params, x = parameters(), images()
+    module = prepared(params, x)
+    quantized = qir.quantize(qir.bind(module, params), pipeline="qat", target="tflite")
+    quantized.export_tflite(tmp_path / "model.tflite")
+    with Interpreter() as interpreter:
+        content = (tmp_path / "model.tflite").read_bytes()
+        ((found,),) = interpreter.run(content, "tflite_reference", [[x]])
+    model = qir.to_jax(module)
+    lo, hi = model.ranges[list(model.ranges)[-1]]
+    seen = jax.jit(model.apply)(model.ranges, params, x)
+    assert np.abs(found - seen).max() <= 2.01 * (max(hi, 0) - min(lo, 0)) / 255
