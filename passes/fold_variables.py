@@ -18,12 +18,13 @@ _LAYER = either(nn.conv2d, nn.depthwise_conv2d, nn.transposed_conv2d, nn.dense)(
 
 @graph_pass("float -> float")
 def fold_variables(func: Func) -> Func:
-    """Fold scales and shifts computed from variables, batch norms among them, into layers."""
+    """Fold scales and shifts computed from variables, as of batch norms, into what they follow."""
     if not variables(func):
         return func
     return rewrite(
         func, subtracted_variable_is_added, variable_scale_passes_shift, variable_scales_merge,
         variable_shifts_merge, variable_scale_folds_into_layer, variable_shift_folds_into_bias,
+        variable_scale_belongs_to_norm, variable_shift_belongs_to_norm,
     )  # fmt: skip
 
 
@@ -79,6 +80,19 @@ def variable_shift_folds_into_bias(op, layer, k):
     return layer.with_operands(*layer.operands[:2], bias, clamp=op.attributes["clamp"])
 
 
+@rule(nn.mul(either(nn.layer_norm, nn.rms_norm)(...).once() @ "norm", V.k, clamp=None) @ "op")
+def variable_scale_belongs_to_norm(op, norm, k):
+    """A scale for each channel after a norm is one of its own."""
+    k = _per_channel(op, norm, k)
+    return norm.with_operands(norm.operands[0], *(nn.mul(own, k) for own in norm.operands[1:]))
+
+
+@rule(nn.add(nn.layer_norm(V.x, V.gamma, V.beta).once() @ "norm", V.k, clamp=None) @ "op")
+def variable_shift_belongs_to_norm(op, norm, x, gamma, beta, k):
+    """A shift for each channel after a layer norm is its own."""
+    return norm.with_operands(x, gamma, nn.add(beta, _per_channel(op, norm, k)))
+
+
 def _one_is_fixed(a: Op, b: Op) -> None:
     require(is_fixed(a) != is_fixed(b), "not one operand is computed from variables alone")
 
@@ -93,10 +107,10 @@ def _split(inner: Op, op: Op, a: Op, b: Op, k: Op) -> tuple[Op, Op]:
 
 
 def _per_channel(op: Op, layer: Op, k: Op) -> Op:
-    """A value after a layer as one number, or one for each channel; Declined if it varies more."""
+    """A value after a layer or norm as one number or as one a channel; Declined if it varies."""
     require(all(map(is_fixed, (k, *layer.operands[1:]))),
             "it or the layer's weight is not computed from variables alone")  # fmt: skip
-    require(layer.attributes["clamp"] is None, "the layer's result is clamped")
+    require(layer.attributes.get("clamp") is None, "the layer's result is clamped")
     require(op.type == layer.type, f"{layer.type} broadcasts to {op.type}")
     if k.type.size == 1:
         return _reshaped(k, ())
