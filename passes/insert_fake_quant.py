@@ -23,7 +23,7 @@ def insert_fake_quant(
     """Round activations to 8 bits in the ranges found, and the weights of layers symmetrically.
 
     weights: one scale for each output channel, or one for a whole weight; they have so many bits.
-    Biases stay as they are: 32 bits hold them.
+    Biases stay as they are: their grid is fine, unless weights have few bits.
     """
     if not 2 <= bits <= 8:
         raise QirError(f"weights of {bits} bits, expected 2 to 8: they are stored in i8")
