@@ -98,6 +98,15 @@ def test_back_in_jax_it_is_the_same_function_of_the_same_tree():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 2e-3, 2e-3), ours, theirs)
 
 
+def test_inputs_may_lead_with_extents_of_their_own():
+    w, x, y = normal(3, 3), normal(4, 3), normal(2, 3)
+    module = qir.trace(lambda w, x, y: (x @ w, y @ w), w, x, y, trainable=0)
+    model = qir.to_jax(module)
+    for a, b in zip(model.apply({}, w, x, y), (x @ w, y @ w), strict=True):
+        np.testing.assert_allclose(a, b, 1e-4, 1e-5)
+    assert "differ in their leading extent" in raised(lambda: model.apply({}, w, y, x))
+
+
 def test_gradients_pass_straight_through_inside_the_range():
     x = jnp.float32([-3.0, -0.51, 0.0, 0.3, 1.2, 4.0])
     lo, hi = jnp.float32(-1.0), jnp.float32(2.0)

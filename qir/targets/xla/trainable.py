@@ -57,9 +57,11 @@ def _batch(func: Func, inputs) -> int | None:
     """The batch of the inputs where it is not the traced one; QirError for what does not fit."""
     if len(inputs) != len(func.parameters):
         raise QirError(f"the model takes {len(func.parameters)} inputs, found {len(inputs)}")
+    shapes = [jnp.shape(x) for x in inputs]
+    if shapes == [p.shape for p in func.parameters]:
+        return None
     batches = set()
-    for p, x in zip(func.parameters, inputs, strict=True):
-        shape = jnp.shape(x)
+    for p, shape in zip(func.parameters, shapes, strict=True):
         if len(shape) != p.type.rank or shape[1:] != p.shape[1:]:
             raise QirError(f"the input '{p.attributes['name']}' has shape {list(shape)}, "
                            f"the model takes {list(p.shape)}", at=place_of(p),
@@ -67,8 +69,7 @@ def _batch(func: Func, inputs) -> int | None:
         batches |= {shape[0]} if shape else set()
     if len(batches) > 1:
         raise QirError(f"the inputs differ in their leading extent, the batch: {sorted(batches)}")
-    traced = {p.shape[0] for p in func.parameters if p.type.rank}
-    return None if batches == traced else batches.pop()
+    return batches.pop()
 
 
 def _values(func: Func, ranges: Ranges, values: Mapping[str, object], inputs) -> dict[Op, object]:
