@@ -241,7 +241,7 @@ def _gather(draft: Draft) -> Shapes:
     offsets = sorted(rng.permutation(total)[: len(x) - len(collapsed)].tolist())
     draft.attributes |= {
         "offset_dims": offsets, "collapsed_slice_dims": collapsed, "slice_sizes": sizes,
-        "start_index_map": rng.permutation(starts).astype(int).tolist(),
+        "start_index_map": [starts[i] for i in rng.permutation(len(starts)).tolist()],
         "operand_batching_dims": (), "start_indices_batching_dims": (),
     }  # fmt: skip
     return [x, (*batch, len(starts))]
@@ -262,7 +262,7 @@ def _scatter(draft: Draft) -> Shapes:
     updates = tuple(sizes[at] if at in sizes else next(rest) for at in range(total))
     draft.attributes |= {
         "update_window_dims": windows, "inserted_window_dims": inserted,
-        "scatter_dims_to_operand_dims": rng.permutation(starts).astype(int).tolist(),
+        "scatter_dims_to_operand_dims": [starts[i] for i in rng.permutation(len(starts)).tolist()],
         "operand_batching_dims": (), "scatter_indices_batching_dims": (),
     }  # fmt: skip
     return [x, (*batch, len(starts)), updates]
