@@ -73,6 +73,23 @@ def gru(**options):
     return lambda keras: keras.layers.GRU(WIDTH, return_sequences=True, **options)
 
 
+def unrolled():
+    """The steps of a GRU over the parts of a split, as layers that unroll themselves have them."""
+    rng = np.random.default_rng(3)
+    w, u = (rng.normal(0, 0.4, (n, 3 * WIDTH)).astype(np.float32) for n in (INPUTS, WIDTH))
+
+    def run(x):
+        h, found = jnp.zeros((x.shape[0], WIDTH)), []
+        for row in jnp.split(x, STEPS, axis=1):
+            given, taken = jnp.split(row[:, 0] @ w, 3, -1), jnp.split(h @ u, 3, -1)
+            z, r = (jax.nn.sigmoid(given[i] + taken[i]) for i in (0, 1))
+            h = z * h + (1 - z) * jnp.tanh(given[2] + r * taken[2])
+            found.append(h)
+        return jnp.stack(found, 1)
+
+    return run
+
+
 CELLS = {
     "flax, LSTM": (lambda: flax_rnn("LSTMCell"), {"nn.lstm": 1}),
     "flax, LSTM in one product": (lambda: flax_rnn("OptimizedLSTMCell"), {"nn.lstm": 1}),
@@ -80,7 +97,7 @@ CELLS = {
                             {"nn.lstm": 1}),
     "flax, GRU": (lambda: flax_rnn("GRUCell"), {"nn.gru": 1}),
     "nnx, LSTM": (nnx_rnn, {"nn.lstm": 1}),
-    "by hand": (by_hand, {"nn.lstm": 1}),
+    "by hand": (by_hand, {"nn.lstm": 1}), "unrolled": (unrolled, {"nn.gru": 1}),
     "Keras, LSTM": (lambda: keras_model(lstm()), {"nn.lstm": 1}),
     "Keras, two LSTMs": (lambda: keras_model(lstm(), lstm()), {"nn.lstm": 2}),
     "Keras, GRU": (lambda: keras_model(gru()), {"nn.gru": 1}),

@@ -42,16 +42,26 @@ def row_of(op: Op) -> Row:
 
 def _cut_from(cut: Op, shape: tuple[int, ...]) -> Row | None:
     """The part of a sequence that a slice of extent 1 gives in this shape, None if none does."""
-    if cut.kind != "lax.slice":
+    if cut.kind == "lax.slice":
+        (sequence,) = cut.operands
+    elif cut.kind == "item" and cut.operands[0].kind == "lax.split":
+        (sequence,) = cut.operands[0].operands
+    else:
         return None
-    (sequence,) = cut.operands
     axes = [i for i, (n, m) in enumerate(zip(sequence.shape, cut.shape, strict=True)) if n != m]
     if len(axes) != 1 or cut.shape[axes[0]] != 1:
         return None
     (axis,) = axes
     if shape != (*cut.shape[:axis], *cut.shape[axis + 1 :]):
         return None
-    return Row(sequence, axis, cut.attributes["start"][axis])
+    return Row(sequence, axis, _start(cut, axis))
+
+
+def _start(cut: Op, axis: int) -> int:
+    """Where a slice, or a part of a split, begins along the axis that it is cut along."""
+    if cut.kind == "lax.slice":
+        return cut.attributes["start"][axis]
+    return sum(cut.operands[0].attributes["sizes"][: cut.attributes["index"]])
 
 
 def affine(op: Op, known: dict[Op, Affine | None]) -> Affine | None:
