@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from qir import journal
+from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, const, derived, kept, transform
 from qir.quantizable import FloatKept
@@ -41,6 +42,9 @@ def quantize_dynamic(
     min_elements: smaller weights stay reals. weights: one scale for each output channel, or one
     for a whole weight.
     """
+
+    if min_elements < 1:
+        raise QirError(f"quantize_dynamic: 'min_elements' is at least 1, found {min_elements}")
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)

@@ -149,6 +149,11 @@ def test_weights_that_are_too_small_are_told():
     assert "float ops left: 3, 1 of them by integer weights" in quantized.report().splitlines()
 
 
+def test_a_size_that_no_weight_has_is_refused():
+    with pytest.raises(QirError, match="'min_elements' is at least 1, found -1"):
+        qir.quantize(network, reals(1, 8, 8, 8), pipeline="dynamic_range", min_elements=-1)
+
+
 def test_a_target_without_such_kernels_says_so():
     with pytest.raises(QirError, match="asks for the scheme 'dynamic_range', which the target"):
         qir.quantize(network, reals(1, 8, 8, 8), pipeline="dynamic_range", target="edgetpu")

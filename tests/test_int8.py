@@ -1,16 +1,19 @@
 """Integer forms against the real functions they stand for: errors within the documented bounds."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import qir.dialects.int8  # noqa: F401  (fills the table of integer forms)
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import nn
+from qir.dialects import nn, quant
 
+from qir.api import run_pipeline
 from qir.errors import Declined
 from qir.evaluate import evaluate_op
 from qir.integer_forms import INTEGER_FORMS, Wanted
-from qir.ir import const, parameter
+from qir.ir import Func, const, parameter
 from qir.rounding import CONTRACTS
 from qir.types import DTYPES, Element, Grid, Type, per_tensor, tensor
 
@@ -88,6 +91,23 @@ def test_a_sum_is_little_more_than_half_a_step_from_the_real_one(seed, s1, s2, z
         op = lowered(kind, node, to, a, b, rounding=rounding)
         expected = real(qa, a.type) + sign * real(qb, b.type)
         assert steps_off(op, [qa, qb], expected) <= 0.52
+
+
+@pytest.mark.parametrize("function", [
+    partial(nn.gelu, approximate=True), partial(nn.gelu, approximate=False), nn.silu, nn.tanh,
+    nn.sigmoid, nn.hard_swish])  # fmt: skip
+def test_a_table_is_half_a_step_from_its_function(function):
+    x = parameter("x", tensor("i8", (256,), per_tensor(0.05, -20)))
+    real_x = quant.dequantize(x)
+    y = function(real_x)
+    scale, zero = {nn.tanh: (1 / 128, 0), nn.sigmoid: (1 / 256, -128)}.get(function, (0.04, -100))
+    func = Func("main", (x,), (quant.quantize(y, to=element(scale, zero)),))
+    (op,) = run_pipeline(func, "lower_int8").main.results
+    assert op.kind == "int8.table"
+    q = np.arange(-128, 128).astype(np.int8)
+    wide = parameter("x", tensor("f64", (256,)))
+    expected = evaluate_op(function(wide), [real(q, x.type)])
+    assert steps_off(op, [q, op.operands[1].value], expected) <= 0.5001
 
 
 @settings(max_examples=60, deadline=None)
