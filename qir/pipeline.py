@@ -305,7 +305,8 @@ def check_start(func: Func, steps: Steps) -> None:
         try:
             step.action.ahead(func, **step.options)
         except QirError as error:
-            raise QirError(error.message, at=error.at or step.place, help=error.help) from None
+            error.at = error.at or step.place
+            raise
     for step in flat(steps):
         if step.action.before == "any":
             continue
@@ -385,7 +386,11 @@ def _run_pass(step: Step, func: Func, resources, verify) -> Func:
         raise QirError(error.message, at=step.place, help=error.help)
     # Data may come from anywhere and leave cycles behind; what only makes ops leaves none.
     with nullcontext() if "samples" in action.resources else paused():
-        after = action(func, **step.options, **handed)
+        try:
+            after = action(func, **step.options, **handed)
+        except QirError as error:
+            error.at = error.at or step.place
+            raise
     if verify and action.after != "any":
         with timing.span("check of the form"):
             check_form(after, action.form_after(action.before, step.options), action.name)

@@ -3,6 +3,8 @@
 Each takes types and attributes, declines with `require`, and gives the shape of the result.
 """
 
+from collections.abc import Sequence
+
 from .errors import require
 from .types import LARGEST, Type
 from .windows import explicit_padding, output_size
@@ -138,3 +140,13 @@ def open_shape(source: Shape, shape: Shape) -> tuple[int, ...]:
     if max(shape[at], source[0]) % min(shape[at], source[0]):
         return tuple(shape)
     return (*shape[:at], -1, *shape[at + 1 :])
+
+
+def open_batch(shape: Sequence[int]) -> tuple[int, ...]:
+    """A shape whose first extent follows from the others, so that another batch may come."""
+    return (-1, *shape[1:]) if shape and all(shape[1:]) else tuple(shape)
+
+
+def open_ends(shape: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:
+    """The ends of a slice, -1 for the batch where it is taken to its end."""
+    return (-1, *ends[1:]) if ends and ends[0] == shape[0] else tuple(ends)

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import qir
 from qir.cli.models import quantize
 from qir.errors import QirError
+from qir.ir import Module
 
 tf = pytest.importorskip("tensorflow")
 keras = tf.keras
@@ -186,6 +187,15 @@ def test_functions(name):
     concrete = function.get_concrete_function(tf.TensorSpec(F32.shape, tf.float32))
     for given, examples in ((concrete, ()), (function, (F32,))):
         same(qir.trace(given, *examples), [F32], [function(F32)])
+
+
+@pytest.mark.parametrize("name", [each for each in FUNCTIONS if "einsum" not in each])
+def test_functions_of_an_open_batch(name):
+    function = tf.function(FUNCTIONS[name])
+    rows = tf.TensorSpec((None, *F32.shape[1:]), tf.float32)
+    module = qir.trace(function.get_concrete_function(rows))
+    assert module.main.parameters[0].shape[0] == 1
+    same(Module((module.main.with_batch(2),)), [F32], [function(F32)])
 
 
 def test_all_that_has_no_import_is_one_report():

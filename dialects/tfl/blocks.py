@@ -5,6 +5,7 @@ from math import prod
 from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
+from qir.shapes import open_batch
 from qir.types import Element, Type
 
 from .. import lax
@@ -24,9 +25,9 @@ def space_to_depth(x: Type, *, block_size: int, to: Element | None = None) -> Ty
 @expands(space_to_depth)
 def _(op, kernels, x):
     (n, height, width, _), b = op.shape, op.attributes["block_size"]
-    blocks = lax.reshape(x, shape=(n, height, b, width, b, x.shape[3]))
+    blocks = lax.reshape(x, shape=open_batch((n, height, b, width, b, x.shape[3])))
     moved = lax.transpose(blocks, permutation=(0, 1, 3, 2, 4, 5))
-    return regridded(lax.reshape(moved, shape=op.shape), op)
+    return regridded(lax.reshape(moved, shape=open_batch(op.shape)), op)
 
 
 @builtin("DEPTH_TO_SPACE", "DepthToSpaceOptions")
@@ -42,9 +43,9 @@ def depth_to_space(x: Type, *, block_size: int, to: Element | None = None) -> Ty
 @expands(depth_to_space)
 def _(op, kernels, x):
     (n, height, width, _), b = x.shape, op.attributes["block_size"]
-    blocks = lax.reshape(x, shape=(n, height, width, b, b, op.shape[3]))
+    blocks = lax.reshape(x, shape=open_batch((n, height, width, b, b, op.shape[3])))
     moved = lax.transpose(blocks, permutation=(0, 1, 3, 2, 4, 5))
-    return regridded(lax.reshape(moved, shape=op.shape), op)
+    return regridded(lax.reshape(moved, shape=open_batch(op.shape)), op)
 
 
 def _blocks(x: Type, block: Ints, pairs: Ints, what: str) -> None:

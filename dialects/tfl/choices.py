@@ -96,7 +96,7 @@ def select_v2(condition: Type, a: Type, b: Type, *, to: Element | None = None) -
 @expands(select, select_v2)
 def _(op, kernels, condition, a, b):
     if op.kind == "tfl.select" and condition.shape != a.shape:
-        shape = (condition.type.size, *(1,) * (a.type.rank - 1)) if a.type.rank else ()
+        shape = (-1, *(1,) * (a.type.rank - 1)) if a.type.rank else ()
         condition = lax.reshape(condition, shape=shape)
     return regridded(lax.select(condition, a, b), op)
 
@@ -152,5 +152,6 @@ reduce_min = _reduced("REDUCE_MIN", "The least element over axes.")
 @expands(reduce_max, reduce_min)
 def _(op, kernels, x):
     build = lax.reduce_max if op.kind == "tfl.reduce_max" else lax.reduce_min
-    found = build(x, axes=axes_of(x.type, op.attributes["axis"]))
-    return regridded(lax.reshape(found, shape=op.shape), op)
+    axes = axes_of(x.type, op.attributes["axis"])
+    shape = op.shape if 0 in axes else shapes.open_batch(op.shape)
+    return regridded(lax.reshape(build(x, axes=axes), shape=shape), op)

@@ -10,6 +10,7 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import const
+from qir.shapes import open_batch
 from qir.types import Element, Type, tensor
 
 from .. import lax
@@ -56,9 +57,15 @@ def expand_dims(x: Type, *, axis: int, to: Element | None = None) -> Type:
     return on(x, (*x.shape[:place], 1, *x.shape[place:]), to)
 
 
-@expands(reshape, squeeze, expand_dims)
+@expands(reshape)
 def _(op, kernels, x):
-    return regridded(lax.reshape(x, shape=op.shape), op)
+    return regridded(lax.reshape(x, shape=op.attributes["new_shape"]), op)
+
+
+@expands(squeeze, expand_dims)
+def _(op, kernels, x):
+    kept = x.type.rank > 0 and op.shape[:1] == x.shape[:1]
+    return regridded(lax.reshape(x, shape=open_batch(op.shape) if kept else op.shape), op)
 
 
 @builtin("TRANSPOSE", "TransposeOptions", slots="x perm")
@@ -152,6 +159,7 @@ def pack(*xs: Type, values_count: int, axis: int = 0, to: Element | None = None)
 def _(op, kernels, *xs):
     axis = op.attributes["axis"] % op.type.rank
     wide = (*op.shape[:axis], 1, *op.shape[axis + 1 :])
+    wide = open_batch(wide) if axis else wide
     return regridded(lax.concatenate(*(lax.reshape(x, shape=wide) for x in xs), axis=axis), op)
 
 
@@ -167,8 +175,10 @@ def tile(x: Type, *, multiples: Ints, to: Element | None = None) -> Type:
 def _(op, kernels, x):
     pairs = [each for pair in zip(op.attributes["multiples"], x.shape, strict=True)
              for each in pair]  # fmt: skip
+    if op.shape[:1] == x.shape[:1]:
+        pairs[1:2] = [-1] * len(pairs[1:2])
     spread = lax.broadcast(x, shape=pairs, axes=range(1, len(pairs), 2))
-    return regridded(lax.reshape(spread, shape=op.shape), op)
+    return regridded(lax.reshape(spread, shape=open_batch(op.shape)), op)
 
 
 @builtin("BROADCAST_TO", "BroadcastToOptions", slots="x shape")
@@ -187,8 +197,9 @@ def fill(x: Type, *, dims: Ints, to: Element | None = None) -> Type:
 
 @expands(broadcast_to, fill)
 def _(op, kernels, x):
-    rank = op.type.rank
-    return regridded(lax.broadcast(x, shape=op.shape, axes=range(rank - x.type.rank, rank)), op)
+    rank, shape = op.type.rank, op.shape
+    shape = open_batch(shape) if shape and x.shape == shape else shape
+    return regridded(lax.broadcast(x, shape=shape, axes=range(rank - x.type.rank, rank)), op)
 
 
 @builtin("REVERSE_V2", "ReverseV2Options", slots="x axis")

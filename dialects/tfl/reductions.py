@@ -53,7 +53,7 @@ def _(op, kernels, x):
     if not on_grids(op, x):
         if x.type.is_float:
             return nn.sum(x, **over)
-        return lax.reshape(lax.reduce_sum(x, axes=over["axes"]), shape=op.shape)
+        return lax.reshape(lax.reduce_sum(x, axes=over["axes"]), shape=_kept(op))
     over["to"] = op.type.element
     if kernels == "tflite_reference":
         rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
@@ -77,12 +77,18 @@ def _(op, kernels, x):
         count = prod(x.shape[axis] for axis in axes)
         require(count, f"a product of nothing, over {list(axes)} of {x.type}")
         if count == 1 and kernels != "tflite_reference":  # the builtin kernel copies as it is
-            return regridded(lax.reshape(x, shape=op.shape), op)
+            return regridded(lax.reshape(x, shape=_kept(op)), op)
         # a part of the result's scale goes into each step
         real = np.float64(x.type.scale) / np.power(np.float64(op.type.scale), 1.0 / count)
         return int8.prod(x, to=op.type.element, rescale=derive("tflite_reference", real), axes=axes,
                          keepdims=op.attributes["keep_dims"])  # fmt: skip
-    return lax.reshape(lax.reduce_prod(x, axes=axes), shape=op.shape)
+    return lax.reshape(lax.reduce_prod(x, axes=axes), shape=_kept(op))
+
+
+def _kept(op) -> Ints:
+    """The shape of a reduction, open along a batch that was not reduced."""
+    reduced = 0 in axes_of(op.operands[0].type, op.attributes["axis"])
+    return op.shape if reduced else shapes.open_batch(op.shape)
 
 
 def _mean_rescale(x: Type, to: Type, count: int) -> Rescale:

@@ -8,6 +8,7 @@ from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import const, item
+from qir.shapes import open_batch, open_ends
 from qir.types import Element, TupleType, Type
 
 from .. import lax, quant
@@ -33,7 +34,7 @@ def _sizes(x: Type, begin: Ints, size: Ints) -> tuple[int, ...]:
 def _(op, kernels, x):
     begin = op.attributes["begin"]
     ends = [a + k for a, k in zip(begin, op.shape, strict=True)]
-    return regridded(lax.slice(x, start=begin, limit=ends), op)
+    return regridded(lax.slice(x, start=begin, limit=open_ends(x.shape, ends)), op)
 
 
 @builtin("STRIDED_SLICE", "StridedSliceOptions", slots="x begin end strides")
@@ -91,8 +92,8 @@ def _places(x: Type, a: dict) -> list:
 
 @expands(strided_slice)
 def _(op, kernels, x):
-    along = [range(p, p + 1) if isinstance(p, int) else p
-             for p in _places(x.type, op.attributes) if p is not NEW]  # fmt: skip
+    places = _places(x.type, op.attributes)
+    along = [range(p, p + 1) if isinstance(p, int) else p for p in places if p is not NEW]
     back = [axis for axis, r in enumerate(along) if r.step < 0 and len(r)]
     # backwards from the last place taken: turned round, a range goes forwards from there
     rows = [_turned(r, n) if axis in back else r
@@ -100,8 +101,10 @@ def _(op, kernels, x):
     x = lax.reverse(x, axes=back) if back else x
     start = [r.start if len(r) else 0 for r in rows]
     limit = [r[-1] + 1 if len(r) else 0 for r in rows]
-    x = lax.slice(x, start=start, limit=limit, strides=[max(r.step, 1) for r in rows])
-    return regridded(lax.reshape(x, shape=op.shape), op)
+    steps = [max(r.step, 1) for r in rows]
+    x = lax.slice(x, start=start, limit=open_ends(x.shape, limit), strides=steps)
+    shape = open_batch(op.shape) if places and isinstance(places[0], range) else op.shape
+    return regridded(lax.reshape(x, shape=shape), op)
 
 
 def _turned(r: range, n: int) -> range:
@@ -139,7 +142,7 @@ def _(op, kernels, x, indices):
     shared = range(batch)
     sizes = [1 if i < batch or i == axis else n for i, n in enumerate(x.shape)]
     return regridded(lax.gather(
-        x, lax.reshape(indices, shape=(*indices.shape, 1)), slice_sizes=sizes,
+        x, lax.reshape(indices, shape=open_batch((*indices.shape, 1))), slice_sizes=sizes,
         offset_dims=(*range(batch, axis), *range(axis + rows, op.type.rank)),
         collapsed_slice_dims=(axis,), start_index_map=(axis,), operand_batching_dims=shared,
         start_indices_batching_dims=shared,
@@ -226,7 +229,7 @@ def unpack(x: Type, *, num: int, axis: int = 0) -> TupleType:
 def _(op, kernels, x):
     axis, num = op.attributes["axis"] % x.type.rank, op.attributes["num"]
     parts = lax.split(x, sizes=(1,) * num, axis=axis)
-    return tuple(lax.reshape(item(parts, i), shape=each.shape)
+    return tuple(lax.reshape(item(parts, i), shape=open_batch(each.shape) if axis else each.shape)
                  for i, each in enumerate(op.type.items))  # fmt: skip
 
 

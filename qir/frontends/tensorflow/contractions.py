@@ -115,7 +115,10 @@ def _lead(x, rank: int) -> tuple[int, ...]:
 def _spread(x, lead):
     """A batch of matrices with these leading axes, repeated along those of one."""
     shape, first = (*lead, *x.shape[-2:]), len(lead) + 2 - x.type.rank
-    return x if x.shape == shape else lax.broadcast(x, shape=shape, axes=range(first, len(shape)))
+    if x.shape == shape:
+        return x
+    own = [-1 if n == m else m for n, m in zip(x.shape, shape[first:], strict=True)]
+    return lax.broadcast(x, shape=(*shape[:first], *own), axes=range(first, len(shape)))
 
 
 @imports("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")

@@ -10,6 +10,7 @@ from qir.dialects import lax, tfl
 from ...errors import require
 from ...expansions import KERNELS, expanded
 from ...ir import Op, const
+from ...shapes import open_batch
 from .table import attribute, imports, number, numbers
 
 
@@ -20,7 +21,14 @@ def as_operator(op: Op):
 
 @imports("Reshape")
 def reshape(node, x, shape):
-    return as_operator(tfl.reshape(x, new_shape=numbers(shape, "extents of the shape")))
+    extents = numbers(shape, "extents of the shape")
+    made = tfl.reshape(x, new_shape=extents)
+    stated = node.outputs[0].shape.as_list() if node.outputs[0].shape.rank else []
+    if stated.count(None) == 1:  # the batch, which came from tf.shape; all others are known
+        made = tfl.reshape(x, new_shape=[-1 if n is None else n for n in stated])
+    elif stated[:1] == [None] and made.shape[:1] == x.shape[:1]:
+        made = tfl.reshape(x, new_shape=open_batch(made.shape))
+    return as_operator(made)
 
 
 @imports("Transpose")
@@ -134,7 +142,7 @@ def one_hot(node, indices, depth, on, off):
     axis, count = int(attribute(node, "axis")), number(depth, "depth")
     require(axis in (-1, indices.type.rank), f"the classes stand along axis {axis}, not the last")
     classes = const(np.arange(count, dtype=indices.dtype.numpy))
-    wide = lax.reshape(indices, shape=(*indices.shape, 1))
+    wide = lax.reshape(indices, shape=open_batch((*indices.shape, 1)))
     return lax.select(lax.eq(wide, classes), on, off)
 
 

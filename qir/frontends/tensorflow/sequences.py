@@ -4,6 +4,7 @@ from qir.dialects import lax
 
 from ...errors import require
 from ...ir import Op
+from ...shapes import open_ends
 from .table import attribute, imports, numbers
 
 
@@ -27,4 +28,5 @@ def _reversed(x: Op, axis: int, count: int) -> Op:
 
 def _slice(x: Op, axis: int, start: int, stop: int) -> Op:
     low = [start if i == axis else 0 for i in range(x.type.rank)]
-    return lax.slice(x, start=low, limit=[stop if i == axis else n for i, n in enumerate(x.shape)])
+    ends = [stop if i == axis else n for i, n in enumerate(x.shape)]
+    return lax.slice(x, start=low, limit=open_ends(x.shape, ends))

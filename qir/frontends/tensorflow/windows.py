@@ -5,6 +5,7 @@ import numpy as np
 from qir.dialects import lax, nn, tfl
 
 from ...errors import require
+from ...shapes import open_batch
 from ...types import Element, dtype_of
 from .contractions import channels_last, padding, pair
 from .movement import as_operator
@@ -37,8 +38,9 @@ def _reduction(of_floats, of_integers):
             return of_floats(x, axes=found, keepdims=keep)
         require(of_integers is not None, f"a mean of {x.type}")
         y = of_integers(x, axes=found)
-        kept = (1 if i in found else n for i, n in enumerate(x.shape))
-        return lax.reshape(y, shape=tuple(kept)) if keep else y
+        kept = tuple(1 if i in found else n for i, n in enumerate(x.shape))
+        kept = kept if 0 in found else open_batch(kept)
+        return lax.reshape(y, shape=kept) if keep else y
 
     return imported
 
