@@ -40,7 +40,7 @@ plugin:
 	cd examples/plugin && $(FOUND)/pytest
 	cd examples/plugin && $(FOUND)/lit -q tests --skip-test-time-recording
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml setup.py $(wildcard qir/targets/native/src/*)
 	@test -n "$(PYTHON)" || { echo "qir needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"

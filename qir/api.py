@@ -224,9 +224,10 @@ class Quantized:
         import_module("qir.interchange").save(self.module, path, "tflite")
 
     def report(self) -> str:
-        """What became of the model: ops, float ops left and why, size of the weights."""
+        """What became of the model: ops, float ops left and why, size of weights, kernels here."""
         before = self.float_module.main if self.float_module is not None else None
-        return report_text(self.module.main, before, self.func)
+        layers = registry.target_named(self.target).layer_lines(self.func)
+        return "\n".join([report_text(self.module.main, before, self.func), *layers])
 
     def __repr__(self) -> str:
         return f"<quantized {self.module.main!r} for {self.target}>"

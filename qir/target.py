@@ -19,6 +19,8 @@ class Target:
     and by rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
     schemes: what passes may ask of it (`int8_per_channel`, `dynamic_range` and so on), None for a
     target that does not say; a pipeline that asks for another is an error when it is composed.
+    layers: `module:function`, `(func) -> lines` saying which kernels compute a legalized function
+    on this machine, for targets that have several.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Target:
     compiler: str | None = None
     limits: Mapping[str, object] = field(default_factory=dict)
     schemes: tuple[str, ...] | None = None
+    layers: str | None = None
 
     def rounding(self, kind: str) -> str:
         """The rounding contract for an int8 op."""
@@ -47,6 +50,10 @@ class Target:
     def decomposition(self) -> tuple:
         """The rules that take float ops apart which the target has no op for."""
         return tuple(self._loaded("decompositions")()) if self.decompositions else ()
+
+    def layer_lines(self, func) -> list[str]:
+        """Which kernels compute a legalized function on this machine."""
+        return self._loaded("layers")(func) if self.layers else []
 
     def compile(self, func) -> Callable:
         """A callable on arrays that runs a legalized function."""

@@ -45,7 +45,7 @@ FRAMEWORKS = {
 }
 DRAWING = ("qir/pictures/draw.py", "qir/pictures/layout.py", "qir/pictures/scatter.py")
 HOME = {
-    "jax": ("qir/frontends/jax", "qir/targets/xla"),
+    "jax": ("qir/frontends/jax", "qir/targets/xla", "qir/targets/native"),
     "jaxlib": ("qir/targets/xla",),
     "tensorflow": ("qir/frontends/tensorflow",),
     "igraph": DRAWING,
@@ -111,6 +111,7 @@ def offences(path: Path) -> list[str]:
         elif inside(name, "qir.passes", "qir.frontends", "qir.targets"):
             common = ("qir.frontends.values", "qir.frontends.loops")
             shared = inside(name, "qir.frontends") and inside(other, *common)
+            shared |= inside(name, "qir.targets.xla") and inside(other, "qir.targets.native")
             wrong = not shared and inside(other, "qir.passes", "qir.targets", "qir.frontends",
                                           "qir.cli")  # fmt: skip
         elif name in ("qir", "qir.__main__") or other == "qir.__version__":

@@ -21,7 +21,7 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) ->
 
     The float side is the traced model as the target compiles it.
     """
-    from .. import api
+    from .. import api, registry
     from ..arrays import random_inputs
     from ..errors import QirError
     from ..evaluate import checked_inputs
@@ -41,6 +41,8 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) ->
     click.echo(f"float  {1e3 * float_seconds:9.3f} ms")
     click.echo(f"int8   {1e3 * int8_seconds:9.3f} ms")
     click.echo(f"ratio  {float_seconds / int8_seconds:9.2f} (float / int8)")
+    for line in registry.target_named(target).layer_lines(api.legalized(lowered, target)):
+        click.echo(line)
     if target == "xla":
         click.echo("XLA's f32 on a CPU is a weak baseline: hand-tuned float kernels are faster.")
 

@@ -6,6 +6,7 @@ import numpy as np
 from ... import shapes
 from ...errors import QirError
 from ...ir import place_of
+from ..native import calls as native
 from . import rescale
 from .kernels import packing
 from .kernels.convolutions import CONVOLUTIONS
@@ -46,11 +47,15 @@ def _constant(op, index: int):
 
 @lowers("xla.dot")
 def _(op, x, w, b):
+    if native.serves(op):
+        return native.dot(op, x)
     return dense(x, w, b, layout=op.attributes["layout"], epilogue=epilogue(op))
 
 
 @lowers("xla.conv")
 def _(op, x, w, b):
+    if native.serves(op):
+        return native.conv(op, x)
     kernel, windows = CONVOLUTIONS[op.attributes["kernel"]], geometry(op)
     packed = kernel.pack(_constant(op, 1), windows)
     if x.dtype != packed.dtype:  # u8 by i8: XLA convolves operands of one type alone
@@ -60,6 +65,8 @@ def _(op, x, w, b):
 
 @lowers("xla.depthwise")
 def _(op, x, w, b):
+    if native.serves(op):
+        return native.depthwise(op, x)
     return conv_depthwise(x, w, b, geometry(op), epilogue(op))
 
 
@@ -76,6 +83,8 @@ def _(op, x, w, b):
 
 @lowers("xla.batch_dot")
 def _(op, a, b):
+    if native.serves(op):
+        return native.batch_dot(op, a, b)
     a_zero, b_zero = (int(o.type.zero) for o in op.operands)
     axes = {name: op.attributes[name] for name in ("a_axes", "b_axes")}
     return batch_dot(a, b, a_zero=a_zero, b_zero=b_zero, epilogue=epilogue(op), **axes)

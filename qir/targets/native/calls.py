@@ -1,0 +1,119 @@
+"""The xla dialect's convolutions, dots and depthwise convolutions as calls of the C++ kernels."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import ffi
+
+from ... import shapes
+from ...ir import Op
+from ...rounding import Rescale
+from .library import Library, library
+
+CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single")
+"""In the order of the enumeration in src/kernels.h."""
+BYTES = ("i8", "u8")
+
+
+def serves(op: Op) -> bool:
+    """Whether the C++ kernels compute this op; the portable ones compute every other."""
+    activations, constants = op.operands[:1], op.operands[1:]
+    if op.kind == "xla.batch_dot":
+        activations, constants = op.operands, ()
+    return (
+        library() is not None
+        and all(each.is_const for each in constants)
+        and all(each.dtype.name == "i8" for each in constants[:1])
+        and all(each.dtype.name in BYTES and each.type.size for each in (*activations, op))
+        and op.attributes["rescale"].rounding in CONTRACTS
+    )  # fmt: skip
+
+
+def dot(op: Op, x):
+    """`x[...,K]` by the constant weight of an `xla.dot`: a convolution of 1x1 over its rows."""
+    w = op.operands[1].value
+    w = w if op.attributes["layout"] == "kn" else w.T
+    rows = x.reshape(1, 1, -1, x.shape[-1])
+    numbers = (1, 1, 1, 1, 1, 1, 0, 0, 1, rows.shape[2], w.shape[1], 1)
+    return _conv(op, rows, w[None], numbers).reshape(op.shape)
+
+
+def conv(op: Op, x):
+    """An `xla.conv`, whatever kernel it names."""
+    w, groups = op.operands[1].value, op.attributes["groups"]
+    by_group = np.stack(np.split(w.reshape(-1, w.shape[3]), groups, axis=1))
+    return _conv(op, x, by_group, _windows(op, groups))
+
+
+def depthwise(op: Op, x):
+    """An `xla.depthwise`."""
+    w = op.operands[1].value
+    filters = w.reshape(-1, op.shape[-1]).astype(np.int16)
+    return _called("qir_depthwise", op, x, filters, op.operands[2].value,
+                   _windows(op, x.shape[3]))  # fmt: skip
+
+
+def batch_dot(op: Op, a, b):
+    """An `xla.batch_dot`: both sides are read where they lie."""
+    orders = [op.attributes[f"{side}_axes"] or tuple(range(op.type.rank)) for side in "ab"]
+    strides = [_strides(each.shape, order) for each, order in zip((a, b), orders, strict=True)]
+    shape = (*op.shape[:-1], a.shape[orders[0][-1]], op.shape[-1])
+    call = ffi.ffi_call("qir_batch_dot", jax.ShapeDtypeStruct(op.shape, op.dtype.numpy))
+    return call(a, b, *_numbers(op.attributes["rescale"], op.shape[-1]), finish=_finish(op),
+                shape=np.array(shape, np.int64), strides=np.array(strides, np.int64).reshape(-1),
+                zeros=np.array([int(o.type.zero) for o in op.operands], np.int64))  # fmt: skip
+
+
+def _strides(shape, order) -> list[int]:
+    """How many elements lie between neighbours along each axis, in the order they are read."""
+    steps = [int(np.prod(shape[i + 1 :])) for i in range(len(shape))]
+    return [steps[axis] for axis in order]
+
+
+def _conv(op: Op, x, weights: np.ndarray, windows):
+    """weights: [groups, K, outputs / groups]."""
+    kernels, bias = library(), op.operands[2].value
+    if x.dtype == jnp.int8:
+        taken = kernels.offset * weights.sum(1, dtype=np.int64).reshape(-1)
+        bias = (bias - taken).astype(np.int32)  # modulo 2**32, as the sums are
+    return _called("qir_conv", op, x, packed(weights, kernels), bias, windows)
+
+
+def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
+    """Weights [groups, K, N] as the kernels read them: [groups, N / columns, K / depth, columns,
+    depth], padded with zeros."""
+    groups, inner, outputs = weights.shape
+    depth, columns = -(-inner // kernels.depth), -(-outputs // kernels.columns)
+    whole = np.zeros((groups, depth * kernels.depth, columns * kernels.columns), np.int8)
+    whole[:, :inner, :outputs] = weights
+    tiles = whole.reshape(groups, depth, kernels.depth, columns, kernels.columns)
+    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
+
+
+def _windows(op: Op, groups: int) -> tuple[int, ...]:
+    x, w, a = op.operands[0].type, op.operands[1].type, op.attributes
+    pads = shapes.pads_of(x, w.shape[:2], a["strides"], a["padding"], a["dilation"])
+    return (*w.shape[:2], *a["strides"], *a["dilation"], pads[0][0], pads[1][0], *op.shape[1:],
+            groups)  # fmt: skip
+
+
+def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows):
+    result = jax.ShapeDtypeStruct((*x.shape[:1], *windows[8:11]), op.dtype.numpy)
+    call = ffi.ffi_call(name, result)
+    numbers = _numbers(op.attributes["rescale"], op.shape[-1])
+    return call(x, jnp.asarray(weights), jnp.asarray(bias), *numbers, finish=_finish(op),
+                windows=np.array(windows, np.int64),
+                fill=np.int64(int(op.operands[0].type.zero) & 0xFF))  # fmt: skip
+
+
+def _finish(op: Op) -> np.ndarray:
+    """The contract, the zero point and the bounds of the result."""
+    low, high = op.attributes["clamp"] or (op.type.lo, op.type.hi)
+    contract = CONTRACTS.index(op.attributes["rescale"].rounding)
+    return np.array([contract, int(op.type.zero), low, high], np.int64)
+
+
+def _numbers(rescale: Rescale, channels: int):
+    """The scale or multiplier, and the shift, of every channel."""
+    spread = [jnp.asarray(np.broadcast_to(each, (channels,))) for each in rescale.fields().values()]
+    return spread if len(spread) > 1 else (*spread, jnp.zeros(0, jnp.int32))

@@ -1,0 +1,24 @@
+"""Which kernels compute a legalized function on this machine; loads jax where it is there."""
+
+from importlib.util import find_spec
+
+from ...ir import Func
+
+KINDS = ("xla.conv", "xla.dot", "xla.depthwise", "xla.batch_dot")
+
+
+def layers(func: Func) -> list[str]:
+    """How many of the kernels of a legalized function are computed in C++ here, and by which set.
+
+    A line, or none for a function without such kernels.
+    """
+    ops = [op for op in func.ops if op.kind in KINDS]
+    if not ops or find_spec("jax") is None:
+        return []
+    from .calls import serves
+    from .library import library
+
+    if library() is None:
+        return [f"native kernels: none here, XLA's own compute all {len(ops)}"]
+    served, about = sum(map(serves, ops)), f"{library().name}, {library().threads} threads"
+    return [f"native kernels ({about}): {served} of {len(ops)}"]

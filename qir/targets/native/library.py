@@ -1,0 +1,49 @@
+"""The shared library of the kernels: found, loaded, made known to XLA once."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jax
+from jax import ffi
+
+CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot")
+STEM = "_kernels"
+
+
+@dataclass(frozen=True)
+class Library:
+    """The kernels chosen for this processor, and how they want their weights.
+
+    name: the instruction set. columns, depth: tiles of weights, see src/kernels.h. offset: what is
+    added to a signed input. threads: how many a call uses at most.
+    """
+
+    name: str
+    columns: int
+    depth: int
+    offset: int
+    threads: int
+
+
+@cache
+def library() -> Library | None:
+    """What the extension holds; None where there is none, or QIR_NATIVE=off, or no CPU."""
+    if os.environ.get("QIR_NATIVE") == "off" or jax.default_backend() != "cpu":
+        return None
+    paths = sorted(Path(__file__).parent.glob(f"{STEM}*.so"))
+    if not paths:
+        return None
+    try:
+        loaded = ctypes.cdll.LoadLibrary(str(paths[0]))
+    except OSError:  # built for another machine
+        return None
+    for name in CALLS:
+        ffi.register_ffi_target(name, ffi.pycapsule(getattr(loaded, name)), platform="cpu")
+    loaded.qir_kernels.restype = ctypes.c_char_p
+    numbers = [getattr(loaded, f"qir_{name}") for name in ("columns", "depth", "offset", "threads")]
+    for number in numbers:
+        number.restype = ctypes.c_int64
+    return Library(loaded.qir_kernels().decode(), *(number() for number in numbers))

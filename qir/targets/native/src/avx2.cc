@@ -1,0 +1,68 @@
+// Kernels for AVX2: pairs of 16-bit products, two to a 32-bit sum.
+#if defined(__x86_64__)
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <immintrin.h>
+#include <utility>
+#include <vector>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#include "batch_dot.h"
+#include "convolution.h"
+#include "depthwise.h"
+
+namespace qir {
+namespace {
+
+struct Avx2 {
+  using Element = int16_t;
+  static constexpr int kRows = 6;
+  static constexpr int64_t kColumns = 16, kDepth = 2, kOffset = 0;
+
+  static int16_t element(uint8_t stored, bool is_signed) {
+    return is_signed ? static_cast<int8_t>(stored) : stored;
+  }
+
+  template <int kCount>
+  static void product(const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
+                      int32_t (*acc)[kColumns]) {
+    __m256i sums[kCount][2];
+    for (int r = 0; r < kCount; ++r)
+      for (int h = 0; h < 2; ++h)
+        sums[r][h] = _mm256_load_si256(reinterpret_cast<const __m256i*>(acc[r] + 8 * h));
+    for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
+      const __m256i left = wide(b), right = wide(b + 16);
+      for (int r = 0; r < kCount; ++r) {
+        int32_t pair;
+        std::memcpy(&pair, a + r * lda + 2 * k, sizeof(pair));
+        const __m256i both = _mm256_set1_epi32(pair);
+        sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(both, left));
+        sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(both, right));
+      }
+    }
+    for (int r = 0; r < kCount; ++r)
+      for (int h = 0; h < 2; ++h)
+        _mm256_store_si256(reinterpret_cast<__m256i*>(acc[r] + 8 * h), sums[r][h]);
+  }
+
+  static __m256i wide(const int8_t* b) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx2 = {"avx2", {Avx2::kColumns, Avx2::kDepth, Avx2::kOffset}, conv<Avx2>,
+                       depthwise, batch_dot<Avx2>};
+
+}  // namespace qir
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

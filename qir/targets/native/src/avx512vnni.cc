@@ -1,0 +1,64 @@
+// Kernels for AVX-512 VNNI: four products of u8 by i8 to a 32-bit sum in one instruction.
+#if defined(__x86_64__)
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <immintrin.h>
+#include <utility>
+#include <vector>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
+#endif
+#include "batch_dot.h"
+#include "convolution.h"
+#include "depthwise.h"
+
+namespace qir {
+namespace {
+
+struct Avx512Vnni {
+  using Element = uint8_t;
+  static constexpr int kRows = 12;
+  static constexpr int64_t kColumns = 32, kDepth = 4, kOffset = 128;
+
+  // A signed x is moved up by kOffset; the bias makes up for it.
+  static uint8_t element(uint8_t stored, bool is_signed) {
+    return is_signed ? stored ^ 0x80 : stored;
+  }
+
+  template <int kCount>
+  static void product(const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
+                      int32_t (*acc)[kColumns]) {
+    __m512i sums[kCount][2];
+    for (int r = 0; r < kCount; ++r)
+      for (int h = 0; h < 2; ++h) sums[r][h] = _mm512_load_si512(acc[r] + 16 * h);
+    for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
+      const __m512i left = _mm512_loadu_si512(b), right = _mm512_loadu_si512(b + 64);
+      for (int r = 0; r < kCount; ++r) {
+        int32_t four;
+        std::memcpy(&four, a + r * lda + 4 * k, sizeof(four));
+        const __m512i all = _mm512_set1_epi32(four);
+        sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], all, left);
+        sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], all, right);
+      }
+    }
+    for (int r = 0; r < kCount; ++r)
+      for (int h = 0; h < 2; ++h) _mm512_store_si512(acc[r] + 16 * h, sums[r][h]);
+  }
+};
+
+}  // namespace
+
+const Kernels kAvx512Vnni = {"avx512vnni",
+                             {Avx512Vnni::kColumns, Avx512Vnni::kDepth, Avx512Vnni::kOffset},
+                             conv<Avx512Vnni>, depthwise, batch_dot<Avx512Vnni>};
+
+}  // namespace qir
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,119 @@
+// A convolution of any window, and with it a dense layer, as products of blocks of rows.
+//
+// The rows of a block, one for each place of the window, are gathered once in the form that the
+// product reads; then every tile of columns is multiplied by them while they are in the cache.
+// `Isa` gives: Element, what a gathered number is; kRows, kColumns, kDepth, kOffset; and
+// product<Rows>(a, lda, b, steps, acc), acc[Rows][kColumns] += a[Rows][steps * kDepth] * b.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "kernels.h"
+#include "requantize.h"
+#include "threads.h"
+
+namespace qir {
+namespace {
+
+constexpr int64_t kBlockBytes = 96 * 1024;  // gathered rows, which stay in the second-level cache
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+template <typename Isa>
+struct Product {
+  using Element = typename Isa::Element;
+  const Windows& w;
+  const Convolution& c;
+  int64_t inner = w.channels / w.groups, columns = w.outputs / w.groups;
+  int64_t depth = w.kernel[0] * w.kernel[1] * inner;
+  int64_t steps = ceil_div(depth, Isa::kDepth), lda = steps * Isa::kDepth;
+  int64_t tiles = ceil_div(columns, Isa::kColumns);
+  int64_t rows = w.n * w.out_height * w.out_width;
+
+  Element element(uint8_t stored) const { return Isa::element(stored, c.is_signed); }
+
+  void copy(const uint8_t* from, int64_t count, Element* to) const {
+    if (c.is_signed)
+      for (int64_t i = 0; i < count; ++i) to[i] = Isa::element(from[i], true);
+    else
+      for (int64_t i = 0; i < count; ++i) to[i] = Isa::element(from[i], false);
+  }
+
+  // What the window sees at one place of the result, [kernel height, kernel width, inner].
+  void gather(int64_t row, int64_t group, Element* to) const {
+    const int64_t x0 = row % w.out_width * w.stride[1] - w.before[1];
+    const int64_t y0 = row / w.out_width % w.out_height * w.stride[0] - w.before[0];
+    const uint8_t* image = c.x + row / (w.out_width * w.out_height) * w.height * w.width *
+                                     w.channels + group * inner;  // clang-format off
+    Element* const end = to + lda;
+    for (int64_t i = 0; i < w.kernel[0]; ++i) {
+      const int64_t y = y0 + i * w.dilation[0];
+      for (int64_t j = 0; j < w.kernel[1]; ++j, to += inner) {
+        const int64_t x = x0 + j * w.dilation[1];
+        if (y < 0 || y >= w.height || x < 0 || x >= w.width)
+          std::fill_n(to, inner, element(c.fill));
+        else
+          copy(image + (y * w.width + x) * w.channels, inner, to);
+      }
+    }
+    std::fill(to, end, Element{0});
+  }
+
+  template <int kCount>
+  void multiply(const Element* a, int64_t row, int64_t group, int64_t tile) const {
+    alignas(64) int32_t acc[kCount][Isa::kColumns];
+    const int64_t first = tile * Isa::kColumns, used = std::min(columns - first, Isa::kColumns);
+    const int64_t channel = group * columns + first;
+    for (int r = 0; r < kCount; ++r) {
+      std::copy_n(c.bias + channel, used, acc[r]);
+      std::fill_n(acc[r] + used, Isa::kColumns - used, 0);
+    }
+    const int8_t* b = c.packed + (group * tiles + tile) * steps * Isa::kDepth * Isa::kColumns;
+    Isa::template product<kCount>(a, lda, b, steps, acc);
+    for (int r = 0; r < kCount; ++r)
+      finish(c.epilogue, acc[r], channel, used, c.y + (row + r) * w.outputs + channel);
+  }
+
+  template <int... kCounts>
+  void multiply(int64_t count, const Element* a, int64_t row, int64_t group, int64_t tile,
+                std::integer_sequence<int, kCounts...>) const {
+    ((count == kCounts + 1 ? multiply<kCounts + 1>(a, row, group, tile) : void()), ...);
+  }
+
+  // Rows from `row` on by the tiles from `first` to `last`.
+  void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
+    thread_local std::vector<Element> gathered;
+    gathered.resize(count * lda);
+    for (int64_t r = 0; r < count; ++r) gather(row + r, group, gathered.data() + r * lda);
+    for (int64_t tile = first; tile < last; ++tile)
+      for (int64_t r = 0; r < count; r += Isa::kRows)
+        multiply(std::min<int64_t>(Isa::kRows, count - r), gathered.data() + r * lda, row + r,
+                 group, tile, std::make_integer_sequence<int, Isa::kRows>());
+  }
+
+  void run() const {
+    const int64_t fitting = kBlockBytes / (lda * int64_t{sizeof(Element)}) / Isa::kRows;
+    const int64_t height = Isa::kRows * std::clamp<int64_t>(fitting, 1, 8);
+    const int64_t blocks = ceil_div(rows, height);
+    // few rows: the columns are shared out instead
+    const int64_t parts = blocks * w.groups >= 2 * thread_count() ? 1
+                              : std::min(tiles, 2 * thread_count());
+    parallel_for(blocks * w.groups * parts, [&](int64_t task) {
+      const int64_t part = task % parts, group = task / parts % w.groups;
+      const int64_t row = task / parts / w.groups * height;
+      block(row, std::min(height, rows - row), group, tiles * part / parts,
+            tiles * (part + 1) / parts);
+    });
+  }
+};
+
+template <typename Isa>
+void conv(const Windows& windows, const Convolution& convolution) {
+  Product<Isa>{windows, convolution}.run();
+}
+
+}  // namespace
+}  // namespace qir

@@ -1,0 +1,162 @@
+// The kernels as XLA's custom calls. Shapes were checked by the op that calls; what could still
+// be wrong here, the sizes of buffers, is checked again.
+#include <cstdint>
+
+#include "kernels.h"
+#include "threads.h"
+#include "xla/ffi/api/ffi.h"
+
+#define QIR_PUBLIC __attribute__((visibility("default")))
+
+namespace qir {
+namespace {
+
+namespace ffi = xla::ffi;
+using Numbers = ffi::Span<const int64_t>;
+
+const uint8_t* bytes(const ffi::AnyBuffer& buffer) {
+  return static_cast<const uint8_t*>(buffer.untyped_data());
+}
+
+bool is_byte(ffi::DataType type) { return type == ffi::DataType::S8 || type == ffi::DataType::U8; }
+
+// windows: as `Windows` lists them, without the batch, which x has.
+bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
+  const auto shape = x.dimensions();
+  if (shape.size() != 4 || said.size() != 12 || !is_byte(x.element_type())) return false;
+  const int64_t* s = said.begin();
+  w = {shape[0], shape[1], shape[2], shape[3], {s[0], s[1]}, {s[2], s[3]},
+       {s[4], s[5]}, {s[6], s[7]}, s[8], s[9], s[10], s[11]};  // clang-format off
+  return w.groups > 0 && w.channels % w.groups == 0 && w.outputs % w.groups == 0;
+}
+
+// finish: contract, zero point, bounds.
+bool read(const ffi::AnyBuffer& scale, const ffi::Buffer<ffi::S32>& shift, Numbers said,
+          int64_t outputs, Epilogue& e) {
+  if (said.size() != 4 || static_cast<int64_t>(scale.element_count()) != outputs) return false;
+  e.contract = static_cast<Contract>(said.begin()[0]);
+  const bool is_f32 = e.contract == Contract::kF32HalfEven;
+  if (!is_f32 && static_cast<int64_t>(shift.element_count()) != outputs) return false;
+  if (scale.element_type() != (is_f32 ? ffi::DataType::F32 : ffi::DataType::S32)) return false;
+  e.scale = static_cast<const float*>(scale.untyped_data());
+  e.multiplier = static_cast<const int32_t*>(scale.untyped_data());
+  e.shift = shift.typed_data();
+  e.zero = said.begin()[1], e.low = said.begin()[2], e.high = said.begin()[3];
+  return true;
+}
+
+bool fits(const ffi::AnyBuffer& y, const Windows& w) {
+  return is_byte(y.element_type()) &&
+         static_cast<int64_t>(y.element_count()) == w.n * w.out_height * w.out_width * w.outputs;
+}
+
+ffi::Error misfit() { return ffi::Error::InvalidArgument("qir: buffers that no kernel takes"); }
+
+ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+                ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y,
+                Numbers windows, Numbers finish, int64_t fill) {
+  Windows w;
+  Epilogue e;
+  const Kernels& set = chosen();
+  if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w))
+    return misfit();
+  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b * b; };
+  const int64_t depth = w.kernel[0] * w.kernel[1] * w.channels / w.groups;
+  const int64_t size = w.groups * up(depth, set.layout.depth) *
+                       up(w.outputs / w.groups, set.layout.columns);  // clang-format off
+  if (packed.element_type() != ffi::DataType::S8 ||
+      static_cast<int64_t>(packed.element_count()) != size ||
+      static_cast<int64_t>(bias.element_count()) != w.outputs)
+    return misfit();
+  set.conv(w, {bytes(x), x.element_type() == ffi::DataType::S8, static_cast<uint8_t>(fill),
+               packed.typed_data<int8_t>(), bias.typed_data(), e,
+               static_cast<uint8_t*>(y->untyped_data())});
+  return ffi::Error::Success();
+}
+
+ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,
+                     ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift,
+                     ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill) {
+  Windows w;
+  Epilogue e;
+  if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w) ||
+      w.groups != w.channels || filters.element_type() != ffi::DataType::S16 ||
+      static_cast<int64_t>(filters.element_count()) != w.kernel[0] * w.kernel[1] * w.outputs ||
+      static_cast<int64_t>(bias.element_count()) != w.outputs)
+    return misfit();
+  chosen().depthwise(w, {bytes(x), x.element_type() == ffi::DataType::S8,
+                         static_cast<uint8_t>(fill), filters.typed_data<int16_t>(), bias.typed_data(), e,
+                         static_cast<uint8_t*>(y->untyped_data())});
+  return ffi::Error::Success();
+}
+
+// shape: the batch, rows, inner, columns. strides: of a, then of b. zeros: of both.
+ffi::Error batch_dot(ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::AnyBuffer scale,
+                     ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y, Numbers shape,
+                     Numbers strides, Numbers zeros, Numbers finish) {
+  const int64_t rank = static_cast<int64_t>(shape.size()) - 3;
+  if (rank < 0 || strides.size() != 2 * (shape.size() - 1) || zeros.size() != 2) return misfit();
+  const int64_t *s = shape.begin(), rows = s[rank], inner = s[rank + 1], columns = s[rank + 2];
+  int64_t batches = 1;
+  for (int64_t i = 0; i < rank; ++i) batches *= s[i];
+  const auto holds = [](const ffi::AnyBuffer& buffer, int64_t count) {
+    return is_byte(buffer.element_type()) && static_cast<int64_t>(buffer.element_count()) == count;
+  };
+  Epilogue e;
+  if (!holds(a, batches * rows * inner) || !holds(b, batches * inner * columns) ||
+      !holds(*y, batches * rows * columns) || !read(scale, shift, finish, columns, e))
+    return misfit();
+  const auto side = [&](const ffi::AnyBuffer& buffer, int64_t which) {
+    return Side{bytes(buffer), buffer.element_type() == ffi::DataType::S8,
+                static_cast<int32_t>(zeros.begin()[which]), strides.begin() + which * (rank + 2)};
+  };
+  chosen().batch_dot({rank, s, rows, inner, columns, side(a, 0), side(b, 1), e,
+                      static_cast<uint8_t*>(y->untyped_data())});
+  return ffi::Error::Success();
+}
+
+auto products_binding() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()
+      .Arg<ffi::AnyBuffer>()           // scale or multiplier, by column
+      .Arg<ffi::Buffer<ffi::S32>>()    // shift, by column
+      .Ret<ffi::AnyBuffer>()
+      .Attr<Numbers>("shape")
+      .Attr<Numbers>("strides")
+      .Attr<Numbers>("zeros")
+      .Attr<Numbers>("finish");
+}
+
+auto binding() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::AnyBuffer>()           // x
+      .Arg<ffi::AnyBuffer>()           // weights
+      .Arg<ffi::Buffer<ffi::S32>>()    // bias
+      .Arg<ffi::AnyBuffer>()           // scale or multiplier, by channel
+      .Arg<ffi::Buffer<ffi::S32>>()    // shift, by channel
+      .Ret<ffi::AnyBuffer>()
+      .Attr<Numbers>("windows")
+      .Attr<Numbers>("finish")
+      .Attr<int64_t>("fill");
+}
+
+}  // namespace
+}  // namespace qir
+
+extern "C" {
+QIR_PUBLIC XLA_FFI_Error* qir_conv(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_depthwise(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_batch_dot(XLA_FFI_CallFrame*);
+
+// What Python packs weights for.
+QIR_PUBLIC const char* qir_kernels() { return qir::chosen().name; }
+QIR_PUBLIC int64_t qir_columns() { return qir::chosen().layout.columns; }
+QIR_PUBLIC int64_t qir_depth() { return qir::chosen().layout.depth; }
+QIR_PUBLIC int64_t qir_offset() { return qir::chosen().layout.offset; }
+QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv, qir::conv, qir::binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_depthwise, qir::depthwise, qir::binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_batch_dot, qir::batch_dot, qir::products_binding());

@@ -1,0 +1,94 @@
+// What the kernels take. Every instruction set implements the same table of functions; all of them
+// give the same integers, those of the numpy meanings of the ops of the xla dialect.
+#pragma once
+
+#include <cstdint>
+
+namespace qir {
+
+// The rounding contracts of qir/rounding, numbered as handlers.py numbers them.
+enum class Contract { kF32HalfEven, kTfliteReference, kTfliteBuiltin, kSingle };
+
+// From accumulators to stored values: rescaled, moved to the zero point, clamped.
+struct Epilogue {
+  Contract contract;
+  const float* scale;         // by channel; of kF32HalfEven
+  const int32_t* multiplier;  // by channel; of the others, as is `shift`
+  const int32_t* shift;
+  int32_t zero, low, high;
+};
+
+// The windows of a convolution over x[n, height, width, channels].
+struct Windows {
+  int64_t n, height, width, channels;
+  int64_t kernel[2], stride[2], dilation[2], before[2];  // before: the padding at top and left
+  int64_t out_height, out_width, outputs, groups;
+};
+
+// x: i8 or u8. packed: what `layout()` describes, one block for each group. bias: i32 by output
+// channel, into which the zero point of x is folded. fill: the byte that padding holds.
+struct Convolution {
+  const uint8_t* x;
+  bool is_signed;
+  uint8_t fill;
+  const int8_t* packed;
+  const int32_t* bias;
+  Epilogue epilogue;
+  uint8_t* y;
+};
+
+// As above; w: i16 [taps, channels * multiplier].
+struct Depthwise {
+  const uint8_t* x;
+  bool is_signed;
+  uint8_t fill;
+  const int16_t* w;
+  const int32_t* bias;
+  Epilogue epilogue;
+  uint8_t* y;
+};
+
+// One side of a product: i8 or u8; how far apart the elements along each axis of the batch lie, then
+// along its last two axes.
+struct Side {
+  const uint8_t* values;
+  bool is_signed;
+  int32_t zero;
+  const int64_t* stride;
+};
+
+// a[batch..., rows, inner] by b[batch..., inner, columns]; rank: how many axes the batch has.
+struct Products {
+  int64_t rank;
+  const int64_t* batch;
+  int64_t rows, inner, columns;
+  Side a, b;
+  Epilogue epilogue;
+  uint8_t* y;
+};
+
+// How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
+// [N / columns, K / depth, columns, depth], padded with zeros. offset: what is added to a signed x
+// before the product, which the bias has to make up for.
+struct Layout {
+  int64_t columns, depth, offset;
+};
+
+struct Kernels {
+  const char* name;
+  Layout layout;
+  void (*conv)(const Windows&, const Convolution&);
+  void (*depthwise)(const Windows&, const Depthwise&);
+  void (*batch_dot)(const Products&);
+};
+
+extern const Kernels kPlain;
+#if defined(__x86_64__)
+extern const Kernels kAvx2;
+extern const Kernels kAvx512Vnni;
+#endif
+
+// The best set that this processor runs, or that QIR_NATIVE names.
+const Kernels& chosen();
+
+}  // namespace qir

@@ -1,0 +1,122 @@
+"""The C++ kernels: every integer that the numpy meaning gives, of any shape and rounding."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from qir.dialects import xla
+
+from qir.evaluate import evaluate
+from qir.ir import Func, const, parameter
+from qir.rounding import derive
+from qir.types import DTYPES, Element, Grid
+
+pytest.importorskip("jax")
+calls = pytest.importorskip("qir.targets.native.calls")
+from qir.targets.native.library import library  # noqa: E402
+from qir.targets.xla.compile import compile_func  # noqa: E402
+
+pytestmark = pytest.mark.skipif(library() is None, reason="the extension was not built")
+SIZES, FEW = st.integers(1, 20), st.integers(1, 3)
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def finishes(draw, channels: int, depth: int, rng) -> dict:
+    """An element, a rescale of any contract that spreads sums over it, and perhaps a clamp."""
+    kind = DTYPES[draw(st.sampled_from(calls.BYTES))]
+    zero = int(rng.integers(kind.lo, kind.hi + 1))
+    real = rng.uniform(0.2, 3, channels if draw(st.booleans()) else ()) / (40 * np.sqrt(depth))
+    contract = draw(st.sampled_from(calls.CONTRACTS))
+    rescale = derive(contract, np.float64(real) * draw(st.sampled_from([1, 300])))
+    clamp = None if draw(st.booleans()) else (zero, min(zero + 50, kind.hi))
+    return {"to": Element(kind, Grid(0.1, zero)), "rescale": rescale, "clamp": clamp}
+
+
+def stored(draw, rng, *shape):
+    """A parameter of 8 bits on a grid of its own."""
+    kind = DTYPES[draw(st.sampled_from(calls.BYTES))]
+    zero = int(rng.integers(kind.lo, kind.hi + 1))
+    return parameter("x", Element(kind, Grid(0.05, zero))[shape])
+
+
+def weights(rng, shape, outputs: int):
+    w = rng.integers(-128, 128, shape).astype(np.int8)
+    return const(w), const(rng.integers(-(2**14), 2**14, outputs).astype(np.int32))
+
+
+def agrees(op, xs, rng) -> None:
+    """Fail where the kernel is not called or differs from numpy in one value."""
+    assert calls.serves(op)
+    func = Func("main", xs, (op,))
+    values = [rng.integers(x.type.lo, x.type.hi + 1, x.shape).astype(x.dtype.numpy) for x in xs]
+    (found,) = compile_func(func)(*values)
+    np.testing.assert_array_equal(np.asarray(found), evaluate(func, values)[0])
+
+
+@st.composite
+def windows(draw) -> dict:
+    pads = tuple((draw(st.integers(0, 2)), draw(st.integers(0, 2))) for _ in range(2))
+    pair = st.tuples(FEW, FEW)
+    return {"strides": draw(pair), "dilation": draw(pair), "padding": pads}
+
+
+def covered(size: int, window: int, dilation: int) -> int:
+    """An extent that the window fits into."""
+    return max(size, (window - 1) * dilation + 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), SEEDS)
+def test_convolutions(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    a, kernel, groups = draw(windows()), draw(st.tuples(FEW, FEW)), draw(FEW)
+    height, width = map(covered, (draw(SIZES), draw(SIZES)), kernel, a["dilation"])
+    inner, outputs = draw(st.integers(1, 40)), groups * draw(st.integers(1, 40))
+    x = stored(draw, rng, draw(FEW), height, width, inner * groups)
+    w, b = weights(rng, (*kernel, inner, outputs), outputs)
+    finish = draw(finishes(outputs, inner * kernel[0] * kernel[1], rng))
+    way = "grouped" if groups > 1 else "valid"
+    agrees(xla.conv(x, w, b, groups=groups, kernel=way, **a, **finish), (x,), rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SEEDS)
+def test_depthwise_convolutions(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    a, kernel = draw(windows()), draw(st.tuples(FEW, FEW))
+    height, width = map(covered, (draw(SIZES), draw(SIZES)), kernel, a["dilation"])
+    channels, multiplier = draw(st.integers(1, 150)), draw(FEW)
+    x = stored(draw, rng, draw(FEW), height, width, channels)
+    w, b = weights(rng, (*kernel, channels, multiplier), channels * multiplier)
+    finish = draw(finishes(channels * multiplier, kernel[0] * kernel[1], rng))
+    agrees(xla.depthwise(x, w, b, **a, **finish), (x,), rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SEEDS)
+def test_dots(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    inner, outputs = draw(st.integers(1, 600)), draw(st.integers(1, 100))
+    layout = draw(st.sampled_from(["kn", "nk"]))
+    x = stored(draw, rng, *shape, inner)
+    w, b = weights(rng, (inner, outputs) if layout == "kn" else (outputs, inner), outputs)
+    agrees(xla.dot(x, w, b, layout=layout, **draw(finishes(outputs, inner, rng))), (x,), rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SEEDS)
+def test_products_of_activations(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    batch = draw(st.lists(FEW, max_size=2))
+    rows, inner, columns = (draw(st.integers(1, 40)) for _ in range(3))
+    sides, axes = [], {}
+    for name, shape in (("a", (rows, inner)), ("b", (inner, columns))):
+        shape = (*batch, *shape)
+        order = draw(st.permutations(range(len(shape))))
+        axes[f"{name}_axes"] = order
+        sides.append(stored(draw, rng, *(shape[order.index(i)] for i in range(len(shape)))))
+    a, b = sides
+    op = xla.batch_dot(a, b, **axes, **draw(finishes(columns, inner, rng)))
+    agrees(op, (a, b), rng)
