@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import xla
+from qir.dialects import hybrid, xla
 
 from qir.evaluate import evaluate
 from qir.ir import Func, const, parameter
 from qir.rounding import derive
-from qir.types import DTYPES, Element, Grid
+from qir.types import DTYPES, Element, Grid, tensor
 
 pytest.importorskip("jax")
 calls = pytest.importorskip("qir.targets.native.calls")
+from qir.targets.native import hybrid as of_reals  # noqa: E402
 from qir.targets.native.library import library  # noqa: E402
 from qir.targets.xla.compile import compile_func  # noqa: E402
 
@@ -120,3 +121,52 @@ def test_products_of_activations(data, seed):
     a, b = sides
     op = xla.batch_dot(a, b, **axes, **draw(finishes(columns, inner, rng)))
     agrees(op, (a, b), rng)
+
+
+def hybrid_agrees(op, x, rng) -> None:
+    """Fail where a layer of reals by integer weights differs from numpy in one bit."""
+    assert of_reals.serves(op)
+    func = Func("main", (x,), (op,))
+    values = rng.normal(0, 10 ** rng.uniform(-3, 3), x.shape).astype(np.float32)
+    values[:1] *= rng.integers(0, 2)  # an image of zeros has no range
+    (found,) = compile_func(func)(values)
+    np.testing.assert_array_equal(np.asarray(found), evaluate(func, [values])[0])
+
+
+def real_weights(draw, rng, shape, axis: int, outputs: int):
+    """Integer weights with a grid for all or each channel, a bias or none, and a clamp or none."""
+    scale = rng.uniform(0.01, 0.1, shape[axis] if draw(st.booleans()) else ()).astype(np.float32)
+    grid = Grid(scale, 0, axis if scale.ndim else None)
+    w = const(rng.integers(-127, 128, shape).astype(np.int8), Element(DTYPES["i8"], grid)[shape])
+    b = [const(rng.normal(size=outputs).astype(np.float32))] if draw(st.booleans()) else []
+    return [w, *b], {"clamp": draw(st.sampled_from([None, (0.0, 6.0)]))}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SEEDS)
+def test_dense_layers_of_reals(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    shape = draw(st.lists(st.integers(1, 9), min_size=1, max_size=3))
+    inner, outputs = draw(st.integers(1, 600)), draw(st.integers(1, 100))
+    x = parameter("x", tensor("f32", (*shape, inner)))
+    constants, options = real_weights(draw, rng, (inner, outputs), 1, outputs)
+    hybrid_agrees(hybrid.dense(x, *constants, **options), x, rng)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), SEEDS, st.booleans())
+def test_convolutions_of_reals(data, seed, is_depthwise):
+    rng, draw = np.random.default_rng(seed), data.draw
+    a, kernel, groups = draw(windows()), draw(st.tuples(FEW, FEW)), draw(FEW)
+    height, width = map(covered, (draw(SIZES), draw(SIZES)), kernel, a["dilation"])
+    inner, more = draw(st.integers(1, 40)), draw(FEW)
+    x = parameter("x", tensor("f32", (draw(FEW), height, width, inner * groups)))
+    if is_depthwise:
+        shape, axis, build = (*kernel, inner * groups, more), 2, hybrid.depthwise_conv2d
+        outputs = inner * groups * more
+    else:
+        outputs = groups * draw(st.integers(1, 40))
+        shape, axis, build = (*kernel, inner, outputs), 3, hybrid.conv2d
+        a["groups"] = groups
+    constants, options = real_weights(draw, rng, shape, axis, outputs)
+    hybrid_agrees(build(x, *constants, **a, **options), x, rng)

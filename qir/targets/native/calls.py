@@ -40,9 +40,8 @@ def dot(op: Op, x):
 
 def conv(op: Op, x):
     """An `xla.conv`, whatever kernel it names."""
-    w, groups = op.operands[1].value, op.attributes["groups"]
-    by_group = np.stack(np.split(w.reshape(-1, w.shape[3]), groups, axis=1))
-    return _conv(op, x, by_group, _windows(op, groups))
+    groups = op.attributes["groups"]
+    return _conv(op, x, by_groups(op.operands[1].value, groups), _windows(op, groups))
 
 
 def depthwise(op: Op, x):
@@ -90,9 +89,20 @@ def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
 
 
+def by_groups(w: np.ndarray, groups: int) -> np.ndarray:
+    """The weights w[KH,KW,C/groups,O] of a convolution as [groups, K, O / groups]."""
+    return np.stack(np.split(w.reshape(-1, w.shape[3]), groups, axis=1))
+
+
 def _windows(op: Op, groups: int) -> tuple[int, ...]:
     x, w, a = op.operands[0].type, op.operands[1].type, op.attributes
     pads = shapes.pads_of(x, w.shape[:2], a["strides"], a["padding"], a["dilation"])
+    return windows_of(op, pads, groups)
+
+
+def windows_of(op: Op, pads, groups: int) -> tuple[int, ...]:
+    """The windows of a convolution as src/kernels.h lists them, without the batch."""
+    w, a = op.operands[1].type, op.attributes
     return (*w.shape[:2], *a["strides"], *a["dilation"], pads[0][0], pads[1][0], *op.shape[1:],
             groups)  # fmt: skip
 

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from ...ir import Func
 
 KINDS = ("xla.conv", "xla.dot", "xla.depthwise", "xla.batch_dot")
+HYBRID = ("hybrid.dense", "hybrid.conv2d", "hybrid.depthwise_conv2d")
 
 
 def layers(func: Func) -> list[str]:
@@ -12,13 +13,14 @@ def layers(func: Func) -> list[str]:
 
     A line, or none for a function without such kernels.
     """
-    ops = [op for op in func.ops if op.kind in KINDS]
+    ops = [op for op in func.ops if op.kind in KINDS + HYBRID]
     if not ops or find_spec("jax") is None:
         return []
-    from .calls import serves
+    from . import calls, hybrid
     from .library import library
 
     if library() is None:
         return [f"native kernels: none here, XLA's own compute all {len(ops)}"]
-    served, about = sum(map(serves, ops)), f"{library().name}, {library().threads} threads"
+    served = sum((hybrid if op.kind in HYBRID else calls).serves(op) for op in ops)
+    about = f"{library().name}, {library().threads} threads"
     return [f"native kernels ({about}): {served} of {len(ops)}"]

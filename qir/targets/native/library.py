@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 from jax import ffi
 
-CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot")
+CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
+         "qir_hybrid_depthwise")  # fmt: skip
 STEM = "_kernels"
 
 

@@ -6,6 +6,7 @@ from jax import lax, nn
 
 from qir.dialects.hybrid import channel_scales, gate_scales, pads_of
 
+from ..native import hybrid as native
 from .choice import choose_conv, choose_dot
 from .kernels.convolutions import CONVOLUTIONS
 from .kernels.depthwise import conv_depthwise
@@ -37,6 +38,8 @@ def _finished(op, sums, taps, zero, scale, b):
 
 @lowers("hybrid.dense")
 def _(op, x, w, b=None):
+    if native.serves(op):
+        return native.dense(op, x, b)
     q, zero, scale = _on_the_fly(jnp.asarray(x), (-1,))
     w = np.asarray(w)
     layout = choose_dot(op.type.size // max(1, op.shape[-1]))
@@ -47,6 +50,8 @@ def _(op, x, w, b=None):
 
 @lowers("hybrid.conv2d")
 def _(op, x, w, b=None):
+    if native.serves(op):
+        return native.conv(op, x, b)
     a, w = op.attributes, np.asarray(w)
     x = pad(jnp.asarray(x), pads_of(op), 0)  # as reals: each image has another zero point
     q, zero, scale = _on_the_fly(x, (1, 2, 3))
@@ -61,6 +66,8 @@ def _(op, x, w, b=None):
 
 @lowers("hybrid.depthwise_conv2d")
 def _(op, x, w, b=None):
+    if native.serves(op):
+        return native.depthwise(op, x, b)
     a, w = op.attributes, np.asarray(w)
     q, zero, scale = _on_the_fly(pad(jnp.asarray(x), pads_of(op), 0), (1, 2, 3))
     windows = Geometry(w.shape[:2], a["strides"], ((0, 0), (0, 0)), a["dilation"], 1, 0)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <immintrin.h>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "batch_dot.h"
 #include "convolution.h"
 #include "depthwise.h"
+#include "hybrid.h"
 
 namespace qir {
 namespace {
@@ -58,7 +60,8 @@ struct Avx2 {
 }  // namespace
 
 const Kernels kAvx2 = {"avx2", {Avx2::kColumns, Avx2::kDepth, Avx2::kOffset}, conv<Avx2>,
-                       depthwise, batch_dot<Avx2>};
+                       depthwise, batch_dot<Avx2>, hybrid_conv<Avx2>,
+                       hybrid_depthwise};
 
 }  // namespace qir
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <immintrin.h>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "batch_dot.h"
 #include "convolution.h"
 #include "depthwise.h"
+#include "hybrid.h"
 
 namespace qir {
 namespace {
@@ -54,7 +56,8 @@ struct Avx512Vnni {
 
 const Kernels kAvx512Vnni = {"avx512vnni",
                              {Avx512Vnni::kColumns, Avx512Vnni::kDepth, Avx512Vnni::kOffset},
-                             conv<Avx512Vnni>, depthwise, batch_dot<Avx512Vnni>};
+                             conv<Avx512Vnni>, depthwise, batch_dot<Avx512Vnni>, hybrid_conv<Avx512Vnni>,
+                       hybrid_depthwise};
 
 }  // namespace qir
 

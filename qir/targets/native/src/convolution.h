@@ -33,6 +33,8 @@ struct Product {
   int64_t tiles = ceil_div(columns, Isa::kColumns);
   int64_t rows = w.n * w.out_height * w.out_width;
 
+  int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
+
   Element element(uint8_t stored) const { return Isa::element(stored, c.is_signed); }
 
   void copy(const uint8_t* from, int64_t count, Element* to) const {
@@ -46,15 +48,17 @@ struct Product {
   void gather(int64_t row, int64_t group, Element* to) const {
     const int64_t x0 = row % w.out_width * w.stride[1] - w.before[1];
     const int64_t y0 = row / w.out_width % w.out_height * w.stride[0] - w.before[0];
-    const uint8_t* image = c.x + row / (w.out_width * w.out_height) * w.height * w.width *
-                                     w.channels + group * inner;  // clang-format off
+    const int64_t number = image_of(row);
+    const uint8_t* image = c.x + number * w.height * w.width * w.channels + group * inner;
+    const auto fill = c.reals == nullptr ? c.fill
+                                         : static_cast<uint8_t>(c.reals->image_zero[number]);
     Element* const end = to + lda;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = y0 + i * w.dilation[0];
       for (int64_t j = 0; j < w.kernel[1]; ++j, to += inner) {
         const int64_t x = x0 + j * w.dilation[1];
         if (y < 0 || y >= w.height || x < 0 || x >= w.width)
-          std::fill_n(to, inner, element(c.fill));
+          std::fill_n(to, inner, element(fill));
         else
           copy(image + (y * w.width + x) * w.channels, inner, to);
       }
@@ -73,8 +77,13 @@ struct Product {
     }
     const int8_t* b = c.packed + (group * tiles + tile) * steps * Isa::kDepth * Isa::kColumns;
     Isa::template product<kCount>(a, lda, b, steps, acc);
-    for (int r = 0; r < kCount; ++r)
-      finish(c.epilogue, acc[r], channel, used, c.y + (row + r) * w.outputs + channel);
+    for (int r = 0; r < kCount; ++r) {
+      const int64_t place = (row + r) * w.outputs + channel;
+      if (c.reals == nullptr)
+        finish(c.epilogue, acc[r], channel, used, c.y + place);
+      else
+        finish(*c.reals, image_of(row + r), acc[r], channel, used, c.reals->y + place);
+    }
   }
 
   template <int... kCounts>

@@ -14,13 +14,13 @@ namespace {
 constexpr int64_t kChannels = 64;  // summed up at a time, in registers
 
 // |x| <= 255 times |w| <= 128 fits into 16 bits, which are multiplied twice as fast as 32.
-template <typename Stored>
-void add_tap(const Stored* x, const int16_t* w, int64_t count, int32_t* acc) {
+template <typename Number>
+void add_tap(const Number* x, const int16_t* w, int64_t count, int32_t* acc) {
   for (int64_t i = 0; i < count; ++i)
     acc[i] += static_cast<int16_t>(static_cast<int16_t>(x[i]) * w[i]);
 }
 
-template <typename Stored>
+template <typename Number>
 struct Taps {
   const Windows& w;
   const Depthwise& d;
@@ -29,20 +29,21 @@ struct Taps {
   // Channels [first, first + count) of the result at one place.
   void at(int64_t image, int64_t oy, int64_t ox, int64_t first, int64_t count) const {
     int32_t acc[kChannels];
-    Stored spread[kChannels];
+    Number spread[kChannels];
     std::copy_n(d.bias + first, count, acc);
-    const Stored* x = reinterpret_cast<const Stored*>(d.x) + image * w.height * w.width * w.channels;
+    const int32_t fill = d.reals == nullptr ? d.fill : d.reals->image_zero[image];
+    const Number* x = reinterpret_cast<const Number*>(d.x) + image * w.height * w.width * w.channels;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = oy * w.stride[0] - w.before[0] + i * w.dilation[0];
       for (int64_t j = 0; j < w.kernel[1]; ++j) {
         const int64_t column = ox * w.stride[1] - w.before[1] + j * w.dilation[1];
         const int16_t* filter = d.w + (i * w.kernel[1] + j) * w.outputs + first;
         if (y < 0 || y >= w.height || column < 0 || column >= w.width) {
-          std::fill_n(spread, count, static_cast<Stored>(d.fill));
+          std::fill_n(spread, count, static_cast<Number>(fill));
           add_tap(spread, filter, count, acc);
           continue;
         }
-        const Stored* seen = x + (y * w.width + column) * w.channels;
+        const Number* seen = x + (y * w.width + column) * w.channels;
         if (multiplier == 1) {
           add_tap(seen + first, filter, count, acc);
           continue;
@@ -51,8 +52,11 @@ struct Taps {
         add_tap(spread, filter, count, acc);
       }
     }
-    const int64_t place = (image * w.out_height + oy) * w.out_width + ox;
-    finish(d.epilogue, acc, first, count, d.y + place * w.outputs + first);
+    const int64_t place = ((image * w.out_height + oy) * w.out_width + ox) * w.outputs + first;
+    if (d.reals == nullptr)
+      finish(d.epilogue, acc, first, count, d.y + place);
+    else
+      finish(*d.reals, image, acc, first, count, d.reals->y + place);
   }
 
   void run() const {

@@ -21,13 +21,24 @@ const uint8_t* bytes(const ffi::AnyBuffer& buffer) {
 bool is_byte(ffi::DataType type) { return type == ffi::DataType::S8 || type == ffi::DataType::U8; }
 
 // windows: as `Windows` lists them, without the batch, which x has.
-bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
-  const auto shape = x.dimensions();
-  if (shape.size() != 4 || said.size() != 12 || !is_byte(x.element_type())) return false;
+bool read(ffi::Span<const int64_t> shape, Numbers said, Windows& w) {
+  if (shape.size() != 4 || said.size() != 12) return false;
   const int64_t* s = said.begin();
   w = {shape[0], shape[1], shape[2], shape[3], {s[0], s[1]}, {s[2], s[3]},
        {s[4], s[5]}, {s[6], s[7]}, s[8], s[9], s[10], s[11]};  // clang-format off
   return w.groups > 0 && w.channels % w.groups == 0 && w.outputs % w.groups == 0;
+}
+
+bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
+  return is_byte(x.element_type()) && read(x.dimensions(), said, w);
+}
+
+// How many bytes the packed weights of a convolution take.
+int64_t packed_size(const Windows& w) {
+  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b * b; };
+  const Layout& layout = chosen().layout;
+  const int64_t depth = w.kernel[0] * w.kernel[1] * w.channels / w.groups;
+  return w.groups * up(depth, layout.depth) * up(w.outputs / w.groups, layout.columns);
 }
 
 // finish: contract, zero point, bounds.
@@ -57,18 +68,13 @@ ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> b
                 Numbers windows, Numbers finish, int64_t fill) {
   Windows w;
   Epilogue e;
-  const Kernels& set = chosen();
   if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w))
     return misfit();
-  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b * b; };
-  const int64_t depth = w.kernel[0] * w.kernel[1] * w.channels / w.groups;
-  const int64_t size = w.groups * up(depth, set.layout.depth) *
-                       up(w.outputs / w.groups, set.layout.columns);  // clang-format off
   if (packed.element_type() != ffi::DataType::S8 ||
-      static_cast<int64_t>(packed.element_count()) != size ||
+      static_cast<int64_t>(packed.element_count()) != packed_size(w) ||
       static_cast<int64_t>(bias.element_count()) != w.outputs)
     return misfit();
-  set.conv(w, {bytes(x), x.element_type() == ffi::DataType::S8, static_cast<uint8_t>(fill),
+  chosen().conv(w, {bytes(x), x.element_type() == ffi::DataType::S8, static_cast<uint8_t>(fill),
                packed.typed_data<int8_t>(), bias.typed_data(), e,
                static_cast<uint8_t*>(y->untyped_data())});
   return ffi::Error::Success();
@@ -115,6 +121,43 @@ ffi::Error batch_dot(ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::AnyBuffer scale,
   return ffi::Error::Success();
 }
 
+// As conv and depthwise, but of f32; start: what the sums begin with.
+template <ffi::DataType kWeights, void (*Kernels::*kKernel)(const Windows&, const Hybrid&)>
+ffi::Error hybrid(ffi::Buffer<ffi::F32> x, ffi::AnyBuffer weights, ffi::Buffer<ffi::S32> start,
+                  ffi::Buffer<ffi::S32> taps, ffi::Buffer<ffi::F32> scale,
+                  ffi::Buffer<ffi::F32> bias, ffi::Result<ffi::Buffer<ffi::F32>> y,
+                  Numbers windows, float low, float high) {
+  Windows w;
+  if (!read(x.dimensions(), windows, w) || weights.element_type() != kWeights) return misfit();
+  const bool is_conv = kWeights == ffi::DataType::S8;
+  const int64_t size = is_conv ? packed_size(w) : w.kernel[0] * w.kernel[1] * w.outputs;
+  const auto holds = [](const auto& buffer, int64_t count) {
+    return static_cast<int64_t>(buffer.element_count()) == count;
+  };
+  if (!holds(weights, size) || !holds(start, w.outputs) || !holds(taps, w.outputs) ||
+      !holds(scale, w.outputs) || !holds(bias, w.outputs) ||
+      !holds(*y, w.n * w.out_height * w.out_width * w.outputs))
+    return misfit();
+  (chosen().*kKernel)(w, {x.typed_data(), weights.untyped_data(), start.typed_data(),
+                          taps.typed_data(), scale.typed_data(), bias.typed_data(), low, high,
+                          y->typed_data()});
+  return ffi::Error::Success();
+}
+
+auto hybrid_binding() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::Buffer<ffi::F32>>()    // x
+      .Arg<ffi::AnyBuffer>()           // weights
+      .Arg<ffi::Buffer<ffi::S32>>()    // start
+      .Arg<ffi::Buffer<ffi::S32>>()    // taps
+      .Arg<ffi::Buffer<ffi::F32>>()    // scale, by channel
+      .Arg<ffi::Buffer<ffi::F32>>()    // bias
+      .Ret<ffi::Buffer<ffi::F32>>()
+      .Attr<Numbers>("windows")
+      .Attr<float>("low")
+      .Attr<float>("high");
+}
+
 auto products_binding() {
   return ffi::Ffi::Bind()
       .Arg<ffi::AnyBuffer>()
@@ -148,6 +191,8 @@ extern "C" {
 QIR_PUBLIC XLA_FFI_Error* qir_conv(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_depthwise(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_batch_dot(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_hybrid_conv(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_hybrid_depthwise(XLA_FFI_CallFrame*);
 
 // What Python packs weights for.
 QIR_PUBLIC const char* qir_kernels() { return qir::chosen().name; }
@@ -160,3 +205,9 @@ QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv, qir::conv, qir::binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_depthwise, qir::depthwise, qir::binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_batch_dot, qir::batch_dot, qir::products_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_hybrid_conv,
+                              (qir::hybrid<xla::ffi::S8, &qir::Kernels::hybrid_conv>),
+                              qir::hybrid_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_hybrid_depthwise,
+                              (qir::hybrid<xla::ffi::S16, &qir::Kernels::hybrid_depthwise>),
+                              qir::hybrid_binding());

@@ -18,6 +18,18 @@ struct Epilogue {
   int32_t zero, low, high;
 };
 
+// From accumulators to reals, where each image has a grid of its own: scale of the image times scale
+// of the channel times (sum - zero point * taps), plus bias, between bounds.
+struct Reals {
+  const float* image_scale;
+  const int32_t* image_zero;
+  const float* scale;   // by channel, as are `taps`, the sum of its weights, and `bias`
+  const int32_t* taps;
+  const float* bias;
+  float low, high;
+  float* y;
+};
+
 // The windows of a convolution over x[n, height, width, channels].
 struct Windows {
   int64_t n, height, width, channels;
@@ -35,6 +47,7 @@ struct Convolution {
   const int32_t* bias;
   Epilogue epilogue;
   uint8_t* y;
+  const Reals* reals = nullptr;  // instead of epilogue, fill and y
 };
 
 // As above; w: i16 [taps, channels * multiplier].
@@ -46,6 +59,17 @@ struct Depthwise {
   const int32_t* bias;
   Epilogue epilogue;
   uint8_t* y;
+  const Reals* reals = nullptr;
+};
+
+// A layer of reals by integer weights: `weights` as above, `start` in place of the bias there.
+struct Hybrid {
+  const float* x;
+  const void* weights;
+  const int32_t *start, *taps;
+  const float *scale, *bias;
+  float low, high;
+  float* y;
 };
 
 // One side of a product: i8 or u8; how far apart the elements along each axis of the batch lie, then
@@ -80,6 +104,8 @@ struct Kernels {
   void (*conv)(const Windows&, const Convolution&);
   void (*depthwise)(const Windows&, const Depthwise&);
   void (*batch_dot)(const Products&);
+  void (*hybrid_conv)(const Windows&, const Hybrid&);
+  void (*hybrid_depthwise)(const Windows&, const Hybrid&);
 };
 
 extern const Kernels kPlain;

@@ -2,6 +2,7 @@
 #include "batch_dot.h"
 #include "convolution.h"
 #include "depthwise.h"
+#include "hybrid.h"
 
 namespace qir {
 namespace {
@@ -28,6 +29,7 @@ struct Plain {
 }  // namespace
 
 const Kernels kPlain = {"plain", {Plain::kColumns, Plain::kDepth, Plain::kOffset}, conv<Plain>,
-                        depthwise, batch_dot<Plain>};
+                        depthwise, batch_dot<Plain>, hybrid_conv<Plain>,
+                       hybrid_depthwise};
 
 }  // namespace qir

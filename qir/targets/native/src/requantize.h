@@ -80,5 +80,17 @@ inline void finish(const Epilogue& e, const int32_t* acc, int64_t channel, int64
   }
 }
 
+// The same for reals.
+inline void finish(const Reals& r, int64_t image, const int32_t* acc, int64_t channel,
+                   int64_t count, float* y) {
+  const float step = r.image_scale[image];
+  const int32_t zero = r.image_zero[image];
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t sum = acc[i] - zero * r.taps[channel + i];
+    const float value = static_cast<float>(sum) * (step * r.scale[channel + i]);
+    y[i] = std::min(std::max(value + r.bias[channel + i], r.low), r.high);
+  }
+}
+
 }  // namespace
 }  // namespace qir
