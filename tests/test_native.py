@@ -1,5 +1,10 @@
 """The C++ kernels: every integer that the numpy meaning gives, of any shape and rounding."""
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,3 +175,50 @@ def test_convolutions_of_reals(data, seed, is_depthwise):
         a["groups"] = groups
     constants, options = real_weights(draw, rng, shape, axis, outputs)
     hybrid_agrees(build(x, *constants, **a, **options), x, rng)
+
+
+def network():
+    """A convolution and a depthwise one, and inputs with what they must give."""
+    rng = np.random.default_rng(0)
+    grid = Element(DTYPES["i8"], Grid(0.05, 3))
+    x = parameter("x", grid[1, 14, 14, 24])
+    finish = {"to": grid, "rescale": derive("f32_half_even", np.full(24, 0.002)), "clamp": None}
+    pads = ((1, 1), (1, 1))
+    y = xla.conv(x, *weights(rng, (3, 3, 24, 24), 24), padding=pads, **finish)
+    func = Func("main", (x,), (xla.depthwise(y, *weights(rng, (3, 3, 24, 1), 24), **finish),))
+    inputs = [rng.integers(-128, 128, x.shape).astype(np.int8) for _ in range(8)]
+    return func, inputs, [evaluate(func, [each])[0] for each in inputs]
+
+
+def test_calls_from_several_threads_at_once():
+    func, inputs, wanted = network()
+    run = compile_func(func)
+
+    def calls_of(which: int) -> None:
+        for _ in range(100):
+            np.testing.assert_array_equal(np.asarray(run(inputs[which])[0]), wanted[which])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(calls_of, range(8)))
+
+
+ONE_SET = """
+import numpy as np
+from test_native import compile_func, library, network
+
+func, inputs, wanted = network()
+for each, right in zip(inputs, wanted):
+    np.testing.assert_array_equal(np.asarray(compile_func(func)(each)[0]), right)
+print(library())
+"""
+
+
+@pytest.mark.parametrize("chosen, said", [
+    ("plain", "name='plain', columns=16, depth=2, offset=0, threads=3"), ("off", "None"),
+    ("vnni", "QIR_NATIVE names no kernels: 'vnni'"),
+])  # fmt: skip
+def test_sets_of_kernels_are_chosen_by_name(chosen, said):
+    environment = {**os.environ, "QIR_NATIVE": chosen, "QIR_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", ONE_SET], capture_output=True, text=True,
+                          env=environment, cwd=os.path.dirname(__file__))  # fmt: skip
+    assert said in done.stdout + done.stderr

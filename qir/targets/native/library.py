@@ -9,8 +9,11 @@ from pathlib import Path
 import jax
 from jax import ffi
 
+from ...errors import QirError, suggestion
+
 CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise")  # fmt: skip
+SETS = ("plain", "avx2", "avx512vnni")
 STEM = "_kernels"
 
 
@@ -31,8 +34,15 @@ class Library:
 
 @cache
 def library() -> Library | None:
-    """What the extension holds; None where there is none, or QIR_NATIVE=off, or no CPU."""
-    if os.environ.get("QIR_NATIVE") == "off" or jax.default_backend() != "cpu":
+    """What the extension holds; None where there is none, or QIR_NATIVE=off, or no CPU.
+
+    QirError where QIR_NATIVE names other kernels than there are, or than the processor runs.
+    """
+    wanted = os.environ.get("QIR_NATIVE", "")
+    if wanted not in ("", "off", *SETS):
+        raise QirError(f"QIR_NATIVE names no kernels: '{wanted}'",
+                       help=suggestion(wanted, ("off", *SETS)))  # fmt: skip
+    if wanted == "off" or jax.default_backend() != "cpu":
         return None
     paths = sorted(Path(__file__).parent.glob(f"{STEM}*.so"))
     if not paths:
@@ -44,7 +54,11 @@ def library() -> Library | None:
     for name in CALLS:
         ffi.register_ffi_target(name, ffi.pycapsule(getattr(loaded, name)), platform="cpu")
     loaded.qir_kernels.restype = ctypes.c_char_p
+    name = loaded.qir_kernels().decode()
+    if wanted not in ("", name):
+        raise QirError(f"QIR_NATIVE asks for kernels that this processor does not run: '{wanted}'",
+                       help=f"the best here are '{name}'")  # fmt: skip
     numbers = [getattr(loaded, f"qir_{name}") for name in ("columns", "depth", "offset", "threads")]
     for number in numbers:
         number.restype = ctypes.c_int64
-    return Library(loaded.qir_kernels().decode(), *(number() for number in numbers))
+    return Library(name, *(number() for number in numbers))
