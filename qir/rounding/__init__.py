@@ -18,10 +18,12 @@ from .rescale import (
     requantize,
     saturate,
     sum_apply,
+    widened,
 )
 
 __all__ = [
     "CLIPS", "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
     "dequantize_array", "derive", "derive_sum", "factors", "held", "make_rescale",
     "quantize_array", "real", "requantize", "saturate", "sum_apply", "weight_scale",
+    "widened",
 ]  # fmt: skip
