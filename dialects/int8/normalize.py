@@ -14,7 +14,7 @@ from qir.ir import const
 from qir.ranges import Range, Register, Span, as_range, between, of_array, stored
 from qir.rounding import Rescale, derive
 from qir.shapes import is_mask
-from qir.types import Element, Type
+from qir.types import DType, Element, Type
 
 from .dialect import (
     centred,
@@ -31,6 +31,8 @@ FRACTION = 10
 """Fractional bits of a normalized value; its integer has 16 bits, so it saturates at 32 sigma."""
 GAMMA_BITS = 14
 LONGEST_ROW = 8192
+PROBABILITIES = {"i8": (1 / 256, -128), "i16": (1 / 32768, 0)}
+"""Scale and zero point of what softmax gives, by storage."""
 ROOT_INVERSE = 46342
 """The largest inverse root, 2**29 over the root of a spread of 2**27."""
 
@@ -38,12 +40,12 @@ ROOT_INVERSE = 46342
 @int8.op
 def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             axis: int = -1) -> Type:  # fmt: skip
-    """Softmax along `axis` on the grid 1/256:-128, over the elements where a mask holds.
+    """Softmax along `axis` on the grid 1/256:-128 or, i16, 1/32768:0, where a mask holds.
 
     exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
-    weighs; the sum of a row stays within 2**30. With r = 2**30 / sum rounded, the result is
-    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded. mask: as nn.softmax
-    has it.
+    weighs, i32[65536] for 16 bits; the sum of a row stays within 2**30. With r = 2**30 / sum
+    rounded, the result is (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum
+    rounded; of 16 bits it is (e * r + 2**14) >> 15, within a step. mask: as nn.softmax has it.
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
@@ -51,12 +53,17 @@ def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
     entries = 2**x.dtype.bits
     require(exps.dtype.name == "i32" and exps.shape == (entries,),
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
-    require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor
-            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == -128,
-            f"softmax gives i8<0.00390625:-128>, asked for {to}")  # fmt: skip
+    require(to.grid is not None and to.grid.per_tensor and to.dtype.name in PROBABILITIES
+            and (float(to.grid.scale), int(to.grid.zero)) == PROBABILITIES[to.dtype.name],
+            f"softmax gives i8<0.00390625:-128> or i16<3.0517578e-05:0>, asked for {to}")  # fmt: skip
     if mask is not None:
         is_mask(mask, x)
     return to[x.shape]
+
+
+def _shift(dtype: DType) -> int:
+    """By how much a product of 30 bits is shifted to be a probability: in 256ths, in 32768ths."""
+    return 22 if dtype.bits == 8 else 15
 
 
 @softmax.means
@@ -69,7 +76,9 @@ def _(op, x, exps, mask=None):
     e = exps[np.minimum(x.max(axis, keepdims=True) - x, len(exps) - 1)]
     total = e.sum(axis, np.int32, keepdims=True)
     reciprocal = (np.int32(2**30) + total // 2) // total
-    return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
+    shift = _shift(op.dtype)
+    rounded = (e * reciprocal + np.int32(2 ** (shift - 1))) >> shift
+    return np.minimum(rounded + int(op.type.zero), op.type.hi)
 
 
 @softmax.spans
@@ -89,13 +98,14 @@ def _(op, x, exps, mask=None):
     reciprocals = dividend // most, (2**30 + least // 2) // least
     # A row's sum holds each of its exponentials, so no product is beyond 2**30 + sum / 2.
     products = between(seldom * reciprocals[0], min(often * reciprocals[1], dividend))
-    product = Register("the exponential times the reciprocal", products + 2**21)
+    shift, zero, highest = _shift(op.dtype), int(op.type.zero), op.type.hi
+    product = Register("the exponential times the reciprocal", products + 2 ** (shift - 1))
     rows = Register("the dividend of the reciprocal", between(0, dividend))
     if not (sums[0].fits and product.fits and rows.fits):
         return Span(stored(op.type), sums, (rows, product))
-    ends = [min((end >> 22) - 128, 127) for end in product.range.ends]
-    mean = 256 / count  # probabilities sum up to 1; spread as an exponential distribution is
-    moments = (np.clip(mean - 128, *ends), np.float64(mean**2 * (1 - 1 / count)))
+    ends = [min((end >> shift) + zero, highest) for end in product.range.ends]
+    mean = 2 ** (30 - shift) / count  # probabilities sum up to 1; spread as an exponential is
+    moments = (np.clip(mean + zero, *ends), np.float64(mean**2 * (1 - 1 / count)))
     return Span(Range(*map(np.int64, ends), *moments), sums, (rows, product))
 
 
@@ -187,6 +197,7 @@ def _norm_span(op, sums, square: int, gamma: Range, beta: Range, intermediates=(
 
 def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) -> None:
     is_quantized(x, "the input")
+    require(x.dtype.bits <= 8, f"squares of 8 bits sum up in 32, found {x}")
     require(1 <= x.shape[-1] <= LONGEST_ROW,
             f"rows of 1 to {LONGEST_ROW} keep within 32 bits, found {x}")  # fmt: skip
     for part in parts:

@@ -26,15 +26,15 @@ def of_i32(x) -> Words:
     return Words(x >> 31, lax.bitcast_convert_type(x, jnp.uint32))
 
 
+def of_i64(x) -> Words:
+    """Integers of 64 bits that are traced, where XLA's 64-bit types are on."""
+    return Words((x >> 32).astype(jnp.int32), _unsigned(x.astype(jnp.int32)))
+
+
 def of_constant(values: np.ndarray) -> Words:
     """Integers that are known, as numpy has them."""
     values = np.asarray(values, np.int64)
     return Words((values >> 32).astype(np.int32), (values & 0xFFFFFFFF).astype(np.uint32))
-
-
-def reshaped(a: Words, shape) -> Words:
-    """The same integers in another shape."""
-    return Words(jnp.reshape(a.high, shape), jnp.reshape(a.low, shape))
 
 
 def plus(a: Words, b: Words) -> Words:
