@@ -14,7 +14,16 @@ from qir.types import Element, Grid, Type
 
 from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import Activation, Padding, builtin, clamp_of, is_hybrid, on, on_grids
+from .dialect import (
+    Activation,
+    Padding,
+    builtin,
+    clamp_of,
+    is_hybrid,
+    of_16_bits,
+    on,
+    on_grids,
+)
 
 
 def _filter(x: Type, w: Type, rank: int = 4) -> None:
@@ -52,18 +61,23 @@ def _(op, kernels, x, w, b=None):
         return hybrid.conv2d(x, w, b, clamp=clamp, **geometry)
     if not on_grids(op, x, weight=w):
         return nn.conv2d(x, w, b, clamp=clamp, **geometry)
-    return int8.conv2d(x, w, plain(b), to=op.type.element,
+    return int8.conv2d(x, w, plain(b, x), to=op.type.element,
                        rescale=affine_rescale(kernels, x.type, w.type, op.type),
                        clamp=stored_clamp(clamp, op.type.element), **geometry)  # fmt: skip
 
 
 def affine_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
-    """How a kernel set brings sums of products to the result's grid, per channel of the weight."""
+    """How a kernel set brings sums of products to the result's grid, per channel of the weight.
+
+    Layers of 16 bits have one kernel for all sets.
+    """
+    scale = real_scale(x, w, to=to)
+    if of_16_bits(x, to):
+        return derive("tflite_16x8", scale if scale.size > 1 else scale.reshape(()))
     rounding = {"tflite_reference": "tflite_reference", "tflite_builtin": "tflite_builtin",
                 "xnnpack": "f32_half_even"}[kernels]  # fmt: skip
     if kernels == "xnnpack":  # formed in f32
         return Rescale(rounding, scale=x.scale * w.scale / to.scale)
-    scale = real_scale(x, w, to=to)
     return derive(rounding, scale if scale.size > 1 else scale.reshape(()))
 
 
@@ -78,8 +92,15 @@ def transposed(w: Op, order: tuple[int, ...]) -> Op:
     return const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
 
 
-def plain(b: Op | None) -> Op | None:
-    """A bias without its grid, which follows from those of input and weight."""
+def plain(b: Op | None, x: Op) -> Op | None:
+    """A bias without its grid, which follows from those of input and weight.
+
+    Beside an input of 16 bits it has 64, and so have the sums; files that say otherwise by
+    `quantized_bias_type` are not read.
+    """
+    wide = x.dtype.bits == 16
+    require(b is None or (b.dtype.bits == 64) == wide,
+            f"takes a bias of {64 if wide else 32} bits beside {x.type}, found {b and b.type}")
     if b is None or not b.is_const or b.type.grid is None:
         return b
     return const(b.value, Type(b.dtype, b.shape), b.attributes["name"], b.location)
@@ -129,9 +150,10 @@ def _(op, kernels, x, w, b=None):
 
     def by(contract: str) -> Op:
         rescale = affine_rescale(contract, x.type, w.type, op.type)
-        return build(x, w, plain(b), to=to, rescale=rescale, clamp=clamp, **geometry)
+        return build(x, w, plain(b, x), to=to, rescale=rescale, clamp=clamp, **geometry)
 
-    return by("xnnpack") if kernels == "xnnpack" else _in_eights(kernels, by)
+    wide = x.dtype.bits == 16
+    return by("xnnpack") if kernels == "xnnpack" or wide else _in_eights(kernels, by)
 
 
 def _in_eights(kernels: str, by) -> Op:
@@ -186,10 +208,11 @@ def _(op, kernels, x, w, b=None):
 
     def by(contract: str) -> Op:
         rescale = affine_rescale(contract, x.type, w.type, op.type)
-        return int8.transposed_conv2d(x, w, plain(b), to=op.type.element, rescale=rescale,
+        return int8.transposed_conv2d(x, w, plain(b, x), to=op.type.element, rescale=rescale,
                                       clamp=clamp, **geometry)  # fmt: skip
 
-    return by("xnnpack") if kernels == "xnnpack" and _delegated(op) else _in_eights(kernels, by)
+    at_once = x.dtype.bits == 16 or kernels == "xnnpack" and _delegated(op)
+    return by("xnnpack") if at_once else _in_eights(kernels, by)
 
 
 def cropped(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:
