@@ -16,6 +16,7 @@ from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
 from .dialect import (
     Activation,
+    Bias,
     Padding,
     builtin,
     clamp_of,
@@ -34,7 +35,7 @@ def _filter(x: Type, w: Type, rank: int = 4) -> None:
 def conv_2d(x: Type, w: Type, b: Type | None = None, *, padding: Padding = "SAME",
             stride_w: int = 1, stride_h: int = 1, dilation_w_factor: int = 1,
             dilation_h_factor: int = 1, fused_activation_function: Activation = "NONE",
-            to: Element | None = None) -> Type:  # fmt: skip
+            quantized_bias_type: Bias = "FLOAT32", to: Element | None = None) -> Type:  # fmt: skip
     """2-D convolution of x[N,H,W,C] by w[O,KH,KW,C/groups] plus b[O]."""
     _filter(x, w)
     require(w.shape[3] and x.shape[3] % w.shape[3] == 0,
@@ -61,6 +62,7 @@ def _(op, kernels, x, w, b=None):
         return hybrid.conv2d(x, w, b, clamp=clamp, **geometry)
     if not on_grids(op, x, weight=w):
         return nn.conv2d(x, w, b, clamp=clamp, **geometry)
+    require(b is not None or x.dtype.bits == 8, "the runtime takes 16 bits with a bias alone")
     return int8.conv2d(x, w, plain(b, x), to=op.type.element,
                        rescale=affine_rescale(kernels, x.type, w.type, op.type),
                        clamp=stored_clamp(clamp, op.type.element), **geometry)  # fmt: skip
@@ -95,8 +97,8 @@ def transposed(w: Op, order: tuple[int, ...]) -> Op:
 def plain(b: Op | None, x: Op) -> Op | None:
     """A bias without its grid, which follows from those of input and weight.
 
-    Beside an input of 16 bits it has 64, and so have the sums; files that say otherwise by
-    `quantized_bias_type` are not read.
+    Beside an input of 16 bits it has 64, and so have the sums; with 32, which a file may ask for by
+    `quantized_bias_type`, they could overflow.
     """
     wide = x.dtype.bits == 16
     require(b is None or (b.dtype.bits == 64) == wide,
@@ -186,6 +188,7 @@ def _regridded(w: Op, axis: int) -> Op:
 def transpose_conv(x: Type, w: Type, b: Type | None = None, *, output_shape: Ints,
                    padding: Padding = "SAME", stride_w: int = 1, stride_h: int = 1,
                    fused_activation_function: Activation = "NONE",
+                   quantized_bias_type: Bias = "FLOAT32",
                    to: Element | None = None) -> Type:  # fmt: skip
     """What a convolution by w[O,KH,KW,C] makes x[N,H,W,C] of, turned round, plus b[O]."""
     _filter(x, w)

@@ -22,6 +22,8 @@ tfl = Dialect("tfl", "TensorFlow Lite's builtin operators, as the schema has the
 
 Activation = Literal["NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT"]
 Padding = Literal["SAME", "VALID"]
+Bias = Literal["FLOAT32", "INT32", "INT64"]
+"""What a file says of the bias beside an input of 16 bits, FLOAT32 where it says nothing."""
 
 
 @dataclass(frozen=True)

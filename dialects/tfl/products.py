@@ -11,13 +11,14 @@ from qir.types import Element, Type
 from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
 from .convolutions import affine_rescale, plain, transposed
-from .dialect import Activation, builtin, clamp_of, is_hybrid, of_16_bits, on, on_grids
+from .dialect import Activation, Bias, builtin, clamp_of, is_hybrid, of_16_bits, on, on_grids
 
 
 @builtin("FULLY_CONNECTED", "FullyConnectedOptions")
 def fully_connected(x: Type, w: Type, b: Type | None = None, *,
                     fused_activation_function: Activation = "NONE", keep_num_dims: bool = False,
                     asymmetric_quantize_inputs: bool = False,
+                    quantized_bias_type: Bias = "FLOAT32",
                     to: Element | None = None) -> Type:  # fmt: skip
     """Rows of x[...,K] by w[N,K] plus b[N]: [rows,N], or [...,N] with `keep_num_dims`."""
     require(w.rank == 2 and x.rank >= 1 and w.shape[1], f"takes w[N,K], found {x} by {w}")
@@ -41,7 +42,9 @@ def _(op, kernels, x, w, b=None):
         return hybrid.dense(x, w, b, clamp=clamp)
     if not on_grids(op, x, weight=w):
         return nn.dense(x, w, b, clamp=clamp)
-    require(x.dtype.bits == 8 or b is not None, "its kernels sum up 16 bits without a bias in 32")
+    narrow = kernels != "tflite_reference" and a["quantized_bias_type"] != "INT64"
+    require(x.dtype.bits == 8 or b is not None or not narrow,
+            "its kernel sums up 16 bits without a bias in 32")  # fmt: skip
     return int8.dense(x, w, plain(b, x), to=op.type.element,
                       rescale=_dense_rescale(kernels, x.type, w.type, op.type),
                       clamp=stored_clamp(clamp, op.type.element))  # fmt: skip

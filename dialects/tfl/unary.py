@@ -147,12 +147,12 @@ def table_of(x: Op, values: np.ndarray, to: Element) -> Op:
     return int8.table(x, const(values.astype(to.dtype.numpy), type, name="table"), to=to)
 
 
-def _activation(operator: str, doc: str):
+def _activation(operator: str, doc: str, options: str | None = None):
     def typing(x: Type, *, to: Element | None = None) -> Type:
         return on(x, x.shape, to)
 
     typing.__doc__ = doc
-    return builtin(operator)(typing)
+    return builtin(operator, options)(typing)
 
 
 relu = _activation("RELU", "max(x, 0).")
@@ -160,7 +160,7 @@ relu6 = _activation("RELU6", "x clamped to [0, 6].")
 relu_n1_to_1 = _activation("RELU_N1_TO_1", "x clamped to [-1, 1].")
 logistic = _activation("LOGISTIC", "1 / (1 + exp(-x)).")
 tanh = _activation("TANH", "The hyperbolic tangent.")
-exp = _activation("EXP", "The exponential.")
+exp = _activation("EXP", "The exponential.", "ExpOptions")
 
 
 @expands(relu, relu6, relu_n1_to_1)

@@ -14,6 +14,8 @@ OLDEST = "1.5.0"
 HYBRID = {"CONV_2D": (2, 5), "DEPTHWISE_CONV_2D": (4, 6), "FULLY_CONNECTED": (9, 12),
           "UNIDIRECTIONAL_SEQUENCE_LSTM": (3, 3)}  # fmt: skip
 """Versions with integer weights of one scale and of several (`op_version.cc` of TensorFlow)."""
+STATED_BIAS = {"CONV_2D": 8, "FULLY_CONNECTED": 11, "TRANSPOSE_CONV": 5}
+"""Versions that say what the bias beside an input of 16 bits is stored in."""
 
 
 @cache
@@ -51,6 +53,8 @@ def version_of(op: Op) -> int:
     if operator in HYBRID and is_hybrid(op.operands[0], op.operands[1]):
         one_scale, several = HYBRID[operator]
         return one_scale if op.operands[1].type.grid.per_tensor else several
+    if op.attributes.get("quantized_bias_type", "FLOAT32") != "FLOAT32":
+        return STATED_BIAS[operator]
     if operator == "QUANTIZE" and op.dtype.bits == 16:
         return 2
     if first is None or first.grid is None:
