@@ -241,9 +241,9 @@ def test_64_bit_accumulators(rescale):
 @pytest.mark.parametrize("name", sorted({*ONE} - {"tflite_16x8", "float64_half_away"}))
 def test_other_contracts_refuse_64_bit_accumulators(name):
     acc = np.zeros(1, np.int64)
-    for apply, given in ((rounding.apply, acc), (xla.apply, as_words(acc))):
+    for apply, sums in ((rounding.apply, acc), (xla.apply, as_words(acc))):
         with pytest.raises(QirError, match="found i64; tflite_16x8 takes these"):
-            apply(derive(name, 0.5), given)
+            apply(derive(name, 0.5), sums)
 
 
 @quick

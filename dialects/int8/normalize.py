@@ -55,7 +55,8 @@ def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
     require(to.grid is not None and to.grid.per_tensor and to.dtype.name in PROBABILITIES
             and (float(to.grid.scale), int(to.grid.zero)) == PROBABILITIES[to.dtype.name],
-            f"softmax gives i8<0.00390625:-128> or i16<3.0517578e-05:0>, asked for {to}")  # fmt: skip
+            "softmax gives i8<0.00390625:-128> or i16<3.0517578e-05:0>, "
+            f"asked for {to}")  # fmt: skip
     if mask is not None:
         is_mask(mask, x)
     return to[x.shape]
@@ -197,7 +198,6 @@ def _norm_span(op, sums, square: int, gamma: Range, beta: Range, intermediates=(
 
 def _norm(x: Type, parts, to: Element, rescale: Rescale, epsilon: int, clamp) -> None:
     is_quantized(x, "the input")
-    require(x.dtype.bits <= 8, f"squares of 8 bits sum up in 32, found {x}")
     require(1 <= x.shape[-1] <= LONGEST_ROW,
             f"rows of 1 to {LONGEST_ROW} keep within 32 bits, found {x}")  # fmt: skip
     for part in parts:
@@ -264,6 +264,7 @@ def _(op, wanted: Wanted, x, mask=None):
 
 @integer_form("int8.layer_norm", "nn.layer_norm")
 def _(op, wanted: Wanted, x, gamma, beta):
+    _has_8_bits(x)
     gammas, betas = _constants(gamma, beta)
     unit = _unit(gammas, betas)
     return layer_norm(x, _fixed(gammas, unit * 2**FRACTION), _fixed(betas, unit), to=wanted.to,
@@ -273,11 +274,17 @@ def _(op, wanted: Wanted, x, gamma, beta):
 
 @integer_form("int8.rms_norm", "nn.rms_norm")
 def _(op, wanted: Wanted, x, gamma):
+    _has_8_bits(x)
     (gammas,) = _constants(gamma)
     unit = _unit(gammas, np.zeros(1))
     return rms_norm(x, _fixed(gammas, unit * 2**FRACTION), to=wanted.to,
                     rescale=derive(wanted.rounding, unit / np.float64(wanted.to.grid.scale)),
                     epsilon=_epsilon(op, x))  # fmt: skip
+
+
+def _has_8_bits(x) -> None:
+    require(x.dtype.bits <= 8, f"squares of {x.dtype} sum up beyond 32 bits",
+            "8 bits for what it reads, or its parts as ops, decompose(target=tflite)")  # fmt: skip
 
 
 def _constants(*operands):

@@ -1,4 +1,4 @@
-"""Softmax as TensorFlow Lite's kernels compute it: in gemmlowp's fixed point, in f32, of 16 bits."""
+"""Softmax as TensorFlow Lite's kernels have it: in gemmlowp's fixed point, in f32, of 16 bits."""
 
 import numpy as np
 

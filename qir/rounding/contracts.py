@@ -228,7 +228,8 @@ CONTRACTS: dict[str, Contract] = {
         "f64(accumulator) times an f64 scale, multiplier * 2**(shift - 53), rounded half away "
         "from zero (FULLY_CONNECTED of TFLite BUILTIN_REF).",
         1, {"multiplier": Number(np.int64, 0, 2**53 - 1), "shift": Number(np.int32, -31, 31)},
-        _derive_f64, _apply_f64, _f64_factors, _held_nothing, "tflite_add", "float64_half_away", 64),
+        _derive_f64, _apply_f64, _f64_factors, _held_nothing, "tflite_add",
+        "float64_half_away", 64),
     "tflite_16x8": Contract(
         "The accumulator, of 64 bits or 32, times a multiplier with 15 bits of fraction, shifted "
         "right by 15 - shift and rounded half up (TFLite's kernels of 16-bit activations and "

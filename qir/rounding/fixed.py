@@ -9,7 +9,7 @@ in every operand, so that the values at the ends enclose all others.
 import numpy as np
 
 LEFT, LEFT_16 = 20, 15
-"""By how many bits TFLite shifts the operands of a sum before it rescales them: of 8, of 16 bits."""
+"""By how many bits TFLite shifts operands of 8 bits, and of 16, before it adds them."""
 
 Held = list[tuple[str, np.ndarray, int]]
 

@@ -14,9 +14,10 @@ def softmax(
 ) -> Array:
     """Probabilities along `axis` on 1/256:-128 as i8, or on 1/32768:0 as i16, where a mask holds.
 
-    bits: 8 or 16, of the result. exps: i32, entry d what a value d steps below the largest weighs; entry 0 times the length
-    of the axis is at most 2^30. A table beats a polynomial and a product of two 16-entry tables,
-    and a reciprocal for each row beats a division for each element by 3 to 1.
+    bits: 8 or 16, of the result. exps: i32, entry d what a value d steps below the largest weighs;
+    entry 0 times the length of the axis is at most 2^30. A table beats a polynomial and a product
+    of two 16-entry tables, and a reciprocal for each row beats a division for each element by 3 to
+    1.
     """
     if mask is None:
         below = jnp.max(x, axis, keepdims=True).astype(jnp.int32) - x.astype(jnp.int32)
