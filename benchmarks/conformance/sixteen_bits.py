@@ -44,7 +44,8 @@ def conv_2d(rng: np.random.Generator) -> Func:
     w = weight(rng, (groups * outputs, *rng.integers(1, 4, 2), inner), 0)
     y = tfl.conv_2d(
         x, w, bias(rng, x, w, groups * outputs), padding=rng.choice(["SAME", "VALID"]).item(),
-        stride_w=int(rng.integers(1, 3)), stride_h=int(rng.integers(1, 3)), dilation_h_factor=int(rng.choice([1, 1, 2])),
+        stride_w=int(rng.integers(1, 3)), stride_h=int(rng.integers(1, 3)),
+        dilation_h_factor=int(rng.choice([1, 1, 2])),
         fused_activation_function=activation(rng), to=fitting(rng, x, w, inner * 4),
     )  # fmt: skip
     return single(y, x)

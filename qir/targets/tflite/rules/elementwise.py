@@ -67,7 +67,7 @@ def function(op, x, values):
     require(x.dtype.name in ("i8", "i16"), f"looks up what i8 and i16 store, found {x.type}")
     to = op.type.element
     if values.is_const and to.dtype == x.dtype:
-        candidates = (build(x, to=to) for build in FUNCTIONS)
+        candidates = (build(x, to=to) for build in (*FUNCTIONS, *_sloped(x, to, values.value)))
         found = next((each for each in candidates if _alike(each, x, values.value)), None)
         if found is not None:
             return found
@@ -80,6 +80,15 @@ def function(op, x, values):
 
 def _square(x: Op, to: Element) -> Op:
     return tfl.mul(x, x, to=to)
+
+
+def _sloped(x: Op, to: Element, values: np.ndarray):
+    """A leaky relu with the slope that a table has half way down, if it has one."""
+    zero = int(x.type.zero)
+    place = (x.dtype.lo + zero) // 2
+    steps = int(values[place - x.dtype.lo]) - int(to.grid.zero)
+    reals = steps * float(to.grid.scale), (place - zero) * float(x.type.scale)
+    return (partial(tfl.leaky_relu, alpha=reals[0] / reals[1]),) if place < zero and steps else ()
 
 
 FUNCTIONS = (
