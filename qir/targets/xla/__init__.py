@@ -17,6 +17,7 @@ TARGET = Target(
     compiler="qir.targets.xla.compile:compile_func",
     limits={
         "accumulator_bits": 32,
+        "wide_accumulator_bits": 64,
         "multiplier_bits": {"": 32, "float64_half_away": 54},
         "shift_range": {"": (-31, 31)},
     },
