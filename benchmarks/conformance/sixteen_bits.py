@@ -22,12 +22,12 @@ def element(rng, low=1e-5, high=1e-3) -> Element:
     return Element(DTYPES["i16"], per_tensor(scale))
 
 
-def bias(rng, x, w, channels: int):
-    """A random bias of 64 bits, of up to 40, on the product of the scales of input and weight."""
+def bias(rng, x, w, channels: int, depth: int):
+    """A random bias of 64 bits, up to eight times as large as sums of so many products are."""
     scale = x.type.scale * w.type.scale
     grid = Grid(scale, 0, 0) if scale.ndim else per_tensor(scale)
-    return const(rng.integers(-(2**30), 2**30, channels) << int(rng.integers(0, 10)),
-                 Type(DTYPES["i64"], (channels,), grid))  # fmt: skip
+    most = int(np.sqrt(depth) * 2**21) << int(rng.integers(0, 4))
+    return const(rng.integers(-most, most, channels), Type(DTYPES["i64"], (channels,), grid))
 
 
 def fitting(rng, x, w, depth: int) -> Element:
@@ -43,8 +43,8 @@ def conv_2d(rng: np.random.Generator) -> Func:
     x = parameter("x", element(rng)[(2, height, width, groups * inner)])
     w = weight(rng, (groups * outputs, *rng.integers(1, 4, 2), inner), 0)
     y = tfl.conv_2d(
-        x, w, bias(rng, x, w, groups * outputs), padding=rng.choice(["SAME", "VALID"]).item(),
-        stride_w=int(rng.integers(1, 3)), stride_h=int(rng.integers(1, 3)),
+        x, w, bias(rng, x, w, groups * outputs, inner * 4), stride_h=int(rng.integers(1, 3)),
+        stride_w=int(rng.integers(1, 3)), padding=rng.choice(["SAME", "VALID"]).item(),
         dilation_h_factor=int(rng.choice([1, 1, 2])),
         fused_activation_function=activation(rng), to=fitting(rng, x, w, inner * 4),
     )  # fmt: skip
@@ -58,8 +58,9 @@ def depthwise_conv_2d(rng: np.random.Generator) -> Func:
     x = parameter("x", element(rng)[(2, height, width, channels)])
     w = weight(rng, (1, *rng.integers(1, 4, 2), channels * multiplier), 3)
     y = tfl.depthwise_conv_2d(
-        x, w, bias(rng, x, w, channels * multiplier), padding=rng.choice(["SAME", "VALID"]).item(),
-        stride_w=(stride := int(rng.integers(1, 3))), stride_h=stride, depth_multiplier=multiplier,
+        x, w, bias(rng, x, w, channels * multiplier, 4), depth_multiplier=multiplier,
+        stride_w=(stride := int(rng.integers(1, 3))), stride_h=stride,
+        padding=rng.choice(["SAME", "VALID"]).item(),
         fused_activation_function=activation(rng), to=fitting(rng, x, w, 4),
     )  # fmt: skip
     return single(y, x)
@@ -72,7 +73,7 @@ def fully_connected(rng: np.random.Generator) -> Func:
     x = parameter("x", element(rng)[(rows, depth)])
     w = weight(rng, (outputs, depth), 0) if rng.integers(2) else one_scale(rng, (outputs, depth))
     y = tfl.fully_connected(
-        x, w, bias(rng, x, w, outputs), fused_activation_function=activation(rng),
+        x, w, bias(rng, x, w, outputs, depth), fused_activation_function=activation(rng),
         to=fitting(rng, x, w, depth),
     )  # fmt: skip
     return single(y, x)
@@ -87,7 +88,7 @@ def transpose_conv(rng: np.random.Generator) -> Func:
     x = parameter("x", element(rng)[(2, *(int(n) for n in sizes), channels)])
     w = weight(rng, (outputs, *filters, channels), 0)
     y = tfl.transpose_conv(
-        x, w, bias(rng, x, w, outputs) if rng.integers(2) else None, padding=padding,
+        x, w, bias(rng, x, w, outputs, channels) if rng.integers(2) else None, padding=padding,
         output_shape=(2, *(int(n) for n in out), outputs), stride_h=int(strides[0]),
         stride_w=int(strides[1]), to=fitting(rng, x, w, channels),
     )  # fmt: skip

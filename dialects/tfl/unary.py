@@ -107,7 +107,7 @@ def _from_reals(x: Op, to: Element, kernels: str) -> Op:
 
     The whole steps are scaled again, since the cast divides by the scale: it finds them unharmed.
     """
-    vectorized = to.dtype.bits == 8 and to.grid.per_tensor
+    vectorized = to.dtype.name in ("i8", "u8", "i16") and to.grid.per_tensor
     if kernels == "tflite_reference" or not vectorized:
         return quant.quantize(x, to=to)
     inverse, scale = np.float32(1) / np.float32(to.grid.scale), const(np.float32(to.grid.scale))
@@ -115,7 +115,7 @@ def _from_reals(x: Op, to: Element, kernels: str) -> Op:
     def by_inverse(part: Op) -> Op:
         return quant.quantize(lax.mul(lax.round(lax.mul(part, const(inverse))), scale), to=to)
 
-    if kernels == "xnnpack":
+    if kernels == "xnnpack" and to.dtype.bits == 8:
         return by_inverse(x)
     return _in_blocks(x, 8, by_inverse, partial(quant.quantize, to=to))
 
@@ -171,7 +171,8 @@ def _(op, kernels, x):
         low, high = (const(np.float32(bound)) for bound in bounds)
         return real(x) if real else lax.clamp(low, x, high)
     to = op.type.element
-    rescale = derive("tflite_reference", real_scale(x.type, to=to).reshape(()))
+    ratio = np.float32(x.type.scale) / np.float32(to.grid.scale)  # in f32, as ReluPrepare has it
+    rescale = derive("tflite_reference", np.float64(ratio))
     stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     low, high = stored_clamp(bounds, to) or (to.lo, to.hi)
     return table_of(x, np.clip(apply(rescale, stored) + int(to.grid.zero), low, high), to)
