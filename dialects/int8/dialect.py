@@ -11,6 +11,7 @@ from qir.dialect import Dialect
 from qir.errors import require
 from qir.ranges import Range, Register, Span, rescaled
 from qir.rounding import Rescale, contract, requantize
+from qir.rounding.grids import half_away
 from qir.types import Element, Type
 
 int8 = Dialect("int8", "integer-only ops on quantized tensors")
@@ -100,7 +101,7 @@ def finished_span(op, *accumulators: Register, intermediates=(), bias=None) -> S
 
 
 def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:
-    """Real clamp bounds as stored ones, rounded half away as TFLite's activation ranges are.
+    """Real clamp bounds as stored ones, rounded half away in f32 as TFLite's activation ranges are.
 
     None where they do not narrow the storage's own range.
     """
@@ -113,9 +114,8 @@ def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:
 def _stored_bound(value: float, to: Element) -> int:
     if np.isinf(value):
         return to.lo if value < 0 else to.hi
-    steps = np.float64(value) / np.float64(to.grid.scale)
-    away = np.floor(np.abs(steps) + 0.5) * np.sign(steps)
-    return int(np.clip(away + int(to.grid.zero), to.lo, to.hi))
+    steps = half_away(np.float32(value) / np.float32(to.grid.scale))
+    return int(np.clip(np.float64(steps) + int(to.grid.zero), to.lo, to.hi))
 
 
 def real_scale(*factors: Type | Element, to: Element) -> np.ndarray:
