@@ -1,7 +1,9 @@
 """Kernels as XLA runs them best: what `legalize(target=xla)` makes of the affine int8 ops.
 
-Every kernel takes an i32 bias into which the input's zero point is folded already: with padding
-that holds the zero point, sum((x - zero) * w) + b = sum(x * w) + (b - zero * sum(w)) everywhere.
+Every kernel takes a bias into which the input's zero point is folded already: with padding that
+holds the zero point, sum((x - zero) * w) + b = sum(x * w) + (b - zero * sum(w)) everywhere. Inputs
+of 8 bits take one of i32; dot, conv and depthwise take inputs of 16 bits with one of i64, and sum
+up in 64 bits.
 """
 
 from typing import Literal
@@ -35,12 +37,13 @@ Kernel = Literal["valid", "same", "slices", "grouped", "row_windows", "space_to_
 """How a convolution is computed; qir/targets/xla/choice.py chooses, each gives the same result."""
 
 
-def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp) -> None:
-    require(x.dtype.bits <= 8 and x.grid is not None and x.grid.per_tensor,
-            f"the input must be 8-bit on one grid, found {x}")  # fmt: skip
+def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp, most=16) -> None:
+    require(x.dtype.bits <= most and x.grid is not None and x.grid.per_tensor,
+            f"the input must be of at most {most} bits on one grid, found {x}")  # fmt: skip
     require(w.dtype.kind == "int", f"the weight must hold integers, found {w}")
-    require(b.dtype.name == "i32" and b.shape == (channels,),
-            f"the bias must be i32[{channels}], found {b}")  # fmt: skip
+    storage = "i32" if x.dtype.bits <= 8 else "i64"
+    require(b.dtype.name == storage and b.shape == (channels,),
+            f"the bias must be {storage}[{channels}], found {b}")  # fmt: skip
     require(clamp is None or len(clamp) == 2, f"a clamp has two bounds, found {clamp}")
     require(to.grid is not None and to.grid.per_tensor, f"the result {to} needs one grid")
 
@@ -57,9 +60,14 @@ def _zero(op) -> int:
     return int(op.operands[0].type.zero)
 
 
+def _sums(op) -> type:
+    """The integers that a kernel sums up in."""
+    return np.int32 if op.operands[0].dtype.bits <= 8 else np.int64
+
+
 def _span(op, total: Range, bias: Range | None = None) -> Span:
     what = "the sum of products and bias" if len(op.operands) > 2 else "the sum of products"
-    accumulators = (Register(what, total),)
+    accumulators = (Register(what, total, 8 * np.dtype(_sums(op)).itemsize),)
     return rescaled(op.attributes["rescale"], accumulators, op.type, _bounds(op), bias=bias)
 
 
@@ -77,7 +85,7 @@ def _affine_span(op, x: Range, w: Range, b: Range, taps_of, padded=False) -> Spa
     folded = zero * taps.sum((0, 2), np.int64).reshape(-1)
     if not bias.is_const:
         return _span(op, weighted(x - zero, taps) + folded + b)
-    own = of_array((bias.value + folded).astype(np.int32)[None])
+    own = of_array((bias.value + folded).astype(_sums(op))[None])
     return _span(op, weighted(x - zero, taps) + own, own)
 
 
@@ -101,7 +109,7 @@ def dot(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints
 @dot.means
 def _(op, x, w, b):
     w = w if op.attributes["layout"] == "kn" else w.T
-    return _finished(op, integer_matmul(x, w) + b)
+    return _finished(op, integer_matmul(x, w, _sums(op)) + b)
 
 
 @dot.spans
@@ -136,7 +144,8 @@ def _is_for(kernel: str, strides, dilation, groups: int) -> None:
 def _(op, x, w, b):
     a, t = op.attributes, op.operands[0].type
     pads = shapes.pads_of(t, w.shape[:2], a["strides"], a["padding"], a["dilation"])
-    acc = conv2d(x, w, a["strides"], pads, a["dilation"], a["groups"], pad_value=_zero(op))
+    acc = conv2d(x, w, a["strides"], pads, a["dilation"], a["groups"], pad_value=_zero(op),
+                 accumulator=_sums(op))  # fmt: skip
     return _finished(op, acc + b)
 
 
@@ -150,7 +159,7 @@ def _(op, x, w, b):
 def depthwise(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
               clamp: Ints | None = None, strides: Pair = (1, 1), padding: Padding = "valid",
               dilation: Pair = (1, 1)) -> Type:  # fmt: skip
-    """Each channel by its own filters `w[KH,KW,C,M]`, as a sum over taps; i32 accumulators."""
+    """Each channel by its own filters `w[KH,KW,C,M]`, as a sum over taps."""
     shape = shapes.depthwise_conv2d(x, w, strides, padding, dilation)
     _affine(x, w, b, shape[-1], to, clamp)
     return to[shape]
@@ -160,7 +169,7 @@ def depthwise(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
 def _(op, x, w, b):
     a, t = op.attributes, op.operands[0].type
     pads = shapes.pads_of(t, w.shape[:2], a["strides"], a["padding"], a["dilation"])
-    acc = depthwise_conv2d(x, w, a["strides"], pads, a["dilation"], pad_value=_zero(op))
+    acc = depthwise_conv2d(x, w, a["strides"], pads, a["dilation"], _zero(op), _sums(op))
     return _finished(op, acc + b)
 
 
@@ -179,7 +188,7 @@ def transposed_conv(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
     and not folded into the bias.
     """
     shape = shapes.transposed_conv2d(x, w, strides, padding)
-    _affine(x, w, b, shape[-1], to, clamp)
+    _affine(x, w, b, shape[-1], to, clamp, most=8)
     return to[shape]
 
 

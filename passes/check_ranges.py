@@ -40,20 +40,24 @@ def check_ranges(
 ) -> Func:
     """Prove that no integer outgrows its bits on a target; QirError lists every op where one may.
 
-    accumulator: bits of an accumulator, sign included, in place of the target's. clip_rate: warn of
+    accumulator: bits of an accumulator, sign included, in place of the target's, of sums of 64 bits
+    too. clip_rate: warn of
     ops that a larger part of their results is predicted to be cut off from. report: show what each
     op accumulates, the fewest bits that hold it, and the part of its results cut off.
     """
     found = target_named(target)
     _check_options(accumulator, clip_rate)
     bits = accumulator or found.limit("accumulator_bits") or 64
+    wide = accumulator or found.limit("wide_accumulator_bits") or bits
     spanned = spans(func)
     if report:
         emit("\n".join(_table(func, spanned, bits)))
-    faulty = {op: list(_faults(op, span, found, bits)) for op, span in spanned.items()}
+    faulty = {op: list(_faults(op, span, found, (bits, wide))) for op, span in spanned.items()}
     faulty = {op: faults for op, faults in faulty.items() if faults}
     for op, span in spanned.items():
-        doubts = [] if span.bias is None else list(_of_bias(span.bias, min(bits, 32)))
+        summed = span.accumulators[-1].bits if span.accumulators else 32
+        most = min(wide if summed > 32 else bits, summed)
+        doubts = [] if span.bias is None else list(_of_bias(span.bias, most))
         if op not in faulty and span.clipped is not None:
             doubts += _of_clipping(np.asarray(span.clipped), clip_rate)
         for doubt in doubts:
@@ -76,9 +80,12 @@ def _named(op: Op) -> str:
     return f"  {op.kind} : {op.type}  at {place_of(op) or 'an unknown place'}"
 
 
-def _faults(op: Op, span: Span, target: Target, bits: int) -> Iterator[str]:
-    """A line for each thing that is proved to be wrong with an op: what, and what to do."""
-    held = [(each, min(each.bits, bits), SPLIT) for each in span.accumulators]
+def _faults(op: Op, span: Span, target: Target, bits: tuple[int, int]) -> Iterator[str]:
+    """A line for each thing that is proved to be wrong with an op: what, and what to do.
+
+    bits: of an accumulator, and of one that has more than 32.
+    """
+    held = [(each, min(each.bits, bits[each.bits > 32]), SPLIT) for each in span.accumulators]
     held += [(each, each.bits, DERIVE) for each in span.intermediates]
     for register, has, remedy in held:
         needs = width(register.range)
@@ -116,7 +123,7 @@ def _warn(message: str, at: str | None) -> None:
 def _of_bias(bias: Range, bits: int) -> Iterator[str]:
     """What looks wrong with a bias, and what to do."""
     help = "a larger scale of its weights makes the stored bias smaller"
-    cut = (bias.lo == I32[0]) | (bias.hi == I32[1])
+    cut = ((bias.lo == I32[0]) | (bias.hi == I32[1])) & (bits <= 32)
     large = (np.maximum(-bias.lo, bias.hi) > (1 + EDGE) * 2 ** (bits - 2)) & ~cut
     if cut.any():
         yield f"its bias looks cut off at an end of i32{_where(cut)}; {help}"

@@ -1,8 +1,8 @@
 """Lower quantized float ops to integer ops.
 
 An op between dequantize and quantize becomes its integer form (`qir.integer_forms`), an op that
-means the same on stored integers moves onto them, and any chain of pointwise ops over one 8-bit
-value becomes a table of all its values.
+means the same on stored integers moves onto them, and any chain of pointwise ops over one value of
+up to 16 bits becomes a table of all its values.
 """
 
 import numpy as np
@@ -63,7 +63,7 @@ def place_on_storage(op, x):
 
 @rule(quant.quantize(V.y) @ "cast")
 def tabulate(cast, y):
-    """A chain of pointwise ops over one 8-bit value is a table of its 256 values."""
+    """A chain of pointwise ops over one value is a table of all that it may store."""
     chain = _chain(y)
     sources = {o for op in chain for o in op.operands if o.kind == "quant.dequantize"}
     require(len(sources) == 1, f"the chain reads {len(sources)} quantized values, a table takes 1",
@@ -72,8 +72,8 @@ def tabulate(cast, y):
     x = source.operands[0]
     require(not x.is_const and x.type.grid.per_tensor, "the chain reads no per-tensor activation",
             "one scale for what it reads")  # fmt: skip
-    require(x.dtype.bits <= 8, f"a table of {x.dtype} would be too long",
-            "8 bits for what it reads")  # fmt: skip
+    require(x.dtype.bits <= 16, f"a table of {x.dtype} would be too long",
+            "16 bits at most for what it reads")  # fmt: skip
     require(cast.shape == x.shape, f"the chain broadcasts {x.type} to {list(cast.shape)}",
             "the function first, then its result broadcast")  # fmt: skip
     to = cast.attributes["to"]

@@ -16,7 +16,8 @@ class Target:
     imports no framework. decompositions: likewise, of float ops that it has no op for and that are
     taken apart before they are quantized. compiler: `module:function`, `(func) -> callable`, loaded
     when used. limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included,
-    and by rounding contract, `""` for all others, `multiplier_bits` and `shift_range`, a pair.
+    `wide_accumulator_bits` where it has sums of more than 32 too, and by rounding contract, `""`
+    for all others, `multiplier_bits` and `shift_range`, a pair.
     schemes: what passes may ask of it (`int8_per_channel`, `dynamic_range` and so on), None for a
     target that does not say; a pipeline that asks for another is an error when it is composed.
     layers: `module:function`, `(func) -> lines` saying which kernels compute a legalized function

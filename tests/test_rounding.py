@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qir import rounding
+from qir.errors import QirError
 from qir.rounding import CONTRACTS, Rescale, derive, derive_sum
 from qir.targets.xla import rescale as xla
+from qir.targets.xla import words
 
 ONE = [name for name, c in CONTRACTS.items() if c.operands == 1]
 SUMS = [name for name, c in CONTRACTS.items() if c.operands == 2]
@@ -56,8 +58,7 @@ def ref_single(x, q, e):
     return wrap((x * q + 2 ** (30 - e)) // 2 ** (31 - e))
 
 
-def ref_wide(x, q, e):
-    q = (q + 2**15) // 2**16 if q < 0x7FFF0000 else 0x7FFF
+def ref_16x8(x, q, e):
     return wrap((x * q + 2 ** (14 - e)) // 2 ** (15 - e))
 
 
@@ -92,7 +93,7 @@ def ref_f64(x, m, e):
 
 REFERENCE = {"tflite_reference": ref_tflite_reference, "tflite_builtin": ref_tflite_builtin,
              "single": ref_single, "f32_half_even": ref_f32,
-             "float64_half_away": ref_f64}  # fmt: skip
+             "float64_half_away": ref_f64, "tflite_16x8": ref_16x8}  # fmt: skip
 
 
 def expected(rescale, acc):
@@ -215,17 +216,59 @@ def test_scalar_and_channel_numbers_agree():
         assert one != many and one.fields().keys() == many.fields().keys()
 
 
-def test_64_bit_accumulators():
+def as_words(acc):
+    """64-bit integers as their two words, traced by JAX."""
+    return words.Words((acc >> 32).astype(np.int32), (acc & 0xFFFFFFFF).astype(np.uint32))
+
+
+WIDE = [Rescale("tflite_16x8", [0, 2**14, 2**14 + 1, 2**15 - 1, 23170, 3 << 13, 32767, 16385],
+                [-31, -20, -9, -3, 0, 2, 7, 14]),
+        derive("float64_half_away", np.exp2(np.linspace(-33, 6, 8)) * 1.37)]  # fmt: skip
+
+
+@pytest.mark.parametrize("rescale", WIDE, ids=lambda rescale: rescale.rounding)
+def test_64_bit_accumulators(rescale):
     rng = np.random.default_rng(2)
-    rescale = Rescale("tflite_reference", MULTIPLIERS, [-31, -20, -9, -3, 0, 2, 7, 1])
     acc = rng.integers(-(2**47), 2**47, (40, 8)) >> rng.integers(0, 40, (40, 8))
+    acc = np.concatenate([acc, np.array(EDGES)[:, None] << np.arange(8) * 2])
     got = rounding.apply(rescale, acc)
-    numbers = zip(rescale.multiplier.tolist(), rescale.shift.tolist(), strict=True)
-    for column, (q, e) in enumerate(numbers):
-        assert [ref_wide(x, q, e) for x in acc[:, column].tolist()] == got[:, column].tolist()
-    with jax.enable_x64(True):
-        traced = np.asarray(jax.jit(lambda a: xla.apply(rescale, a))(acc))
-    np.testing.assert_array_equal(traced, got)
+    np.testing.assert_array_equal(got, [[wrap(x) for x in row] for row in expected(rescale, acc)])
+    both = jax.jit(lambda high, low: xla.apply(rescale, words.Words(high, low)))
+    parts = as_words(acc)
+    np.testing.assert_array_equal(np.asarray(both(parts.high, parts.low)), got)
+
+
+@pytest.mark.parametrize("name", sorted({*ONE} - {"tflite_16x8", "float64_half_away"}))
+def test_other_contracts_refuse_64_bit_accumulators(name):
+    acc = np.zeros(1, np.int64)
+    for apply, sums in ((rounding.apply, acc), (xla.apply, as_words(acc))):
+        with pytest.raises(QirError, match="found i64; tflite_16x8 takes these"):
+            apply(derive(name, 0.5), sums)
+
+
+@quick
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4),
+       st.integers(-(2**63), 2**63 - 1), st.integers(1 - 2**16, 2**16 - 1), st.integers(0, 63))
+def test_words_are_64_bit_integers(numbers, other, factor, shift):
+    def of(value):
+        return np.array([wrapped(v) for v in np.atleast_1d(np.array(value, object))], np.int64)
+
+    def wrapped(value):
+        return (int(value) + 2**63) % 2**64 - 2**63
+
+    def read(found):
+        high, low = np.asarray(found.high), np.asarray(found.low)
+        return (high.astype(np.int64) << 32) | low.astype(np.int64)
+
+    exact = np.array(numbers, object)
+    a, b = as_words(of(exact)), words.of_constant(np.array(other))
+    assert (read(words.plus(a, b)) == of(exact + other)).all()
+    assert (read(words.negated(a)) == of(-exact)).all()
+    assert (read(words.scaled(a, factor)) == of(exact * factor)).all()
+    assert (read(words.shifted_left(a, shift % 32)) == of(exact << (shift % 32))).all()
+    right = [(n >> shift) % 2**32 for n in numbers]
+    assert (np.asarray(words.shifted_right(a, shift)).astype(np.uint32) == right).all()
+    assert (read(words.of_i32(of(exact).astype(np.int32))) == of(exact).astype(np.int32)).all()
 
 
 @pytest.mark.parametrize("name", ONE)
@@ -279,14 +322,14 @@ def test_multipliers_at_the_ends():
 # Sums.
 
 
-def ref_tflite_sum(kernel, s1, s2, s_out, a, b):
+def ref_tflite_sum(kernel, s1, s2, s_out, a, b, left=20):
     largest = 2 * max(s1, abs(s2))
     (q1, e1), (q2, e2), (q3, e3) = (
         ref_multiplier(Fraction(v))
-        for v in (s1 / largest, abs(s2) / largest, largest / (2**20 * s_out))
+        for v in (s1 / largest, abs(s2) / largest, largest / (2**left * s_out))
     )
     q2 = q2 if s2 > 0 else -q2
-    return kernel(kernel(a << 20, q1, e1) + kernel(b << 20, q2, e2), q3, e3)
+    return kernel(kernel(a << left, q1, e1) + kernel(b << left, q2, e2), q3, e3)
 
 
 def ref_multiplier(real):
@@ -320,7 +363,10 @@ def test_sums(name, scales):
     kernels = {"tflite_add": ref_tflite_reference, "single_add": ref_single}
     for i, j in np.random.default_rng(4).integers(0, 511, (300, 2)):
         x, y = int(a[i, j]), int(b[i, j])
-        if name in kernels:
+        if name == "tflite_add_16":
+            kernel = ref_tflite_reference
+            assert got[i, j] == ref_tflite_sum(kernel, s1, s2, s_out, x, y, left=15)
+        elif name in kernels:
             assert got[i, j] == ref_tflite_sum(kernels[name], s1, s2, s_out, x, y)
         else:
             assert got[i, j] == ref_weighted(rescale, x, y)

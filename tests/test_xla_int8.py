@@ -58,9 +58,10 @@ def affine(rng, definition, rounding, x, w, channels, **attributes):
     if x.dtype.bits > 8:
         factor = factor / 256
     to = result(rng, rng.choice(["i8", "u8", "i16"]))
-    b = bias(rng, channels) if rounding != "float64_half_away" else None
-    if b is not None and b.dtype.bits == 64 and rounding == "f32_half_even":
-        b = None
+    b = bias(rng, channels)
+    wide = x.dtype.bits > 8 if b is None else b.dtype.bits == 64
+    if wide:
+        rounding = CONTRACTS[rounding].wide
     return definition(x, w, b, to=to, rescale=derive(rounding, factor), clamp=clamp(rng, to),
                       **attributes)  # fmt: skip
 
@@ -95,14 +96,31 @@ def test_products(seed, left, right, rounding):
     rng = np.random.default_rng(seed)
     x = quantized(rng, "x", left, 2, 5, 12)
     y = quantized(rng, "y", right, 2, 12, 3)
-    rescale = derive(rounding, rng.uniform(1e-4, 1e-2) / (1 if x.dtype.bits == 8 else 256))
     to = result(rng)
+
+    def product(a, b, **sides):
+        wide = "i16" in (a.dtype.name, b.dtype.name)
+        factor = rng.uniform(1e-4, 1e-2) / np.prod([256 ** (s.dtype.bits > 8) for s in (a, b)])
+        rescale = derive(CONTRACTS[rounding].wide if wide else rounding, factor)
+        return int8.matmul(a, b, to=to, rescale=rescale, **sides)
+
     flipped = quantized(rng, "z", left, 2, 12, 5)
     check(rng, affine(rng, int8.dense, rounding, x, weight(rng, 1, 12, 9), 9),
-          int8.matmul(x, y, to=to, rescale=rescale, clamp=clamp(rng, to)),
-          int8.matmul(flipped, y, to=to, rescale=rescale, adjoint_a=True),
-          int8.matmul(y, x, to=to, rescale=rescale, adjoint_a=True, adjoint_b=True),
-          int8.matmul(x, x, to=to, rescale=rescale, adjoint_b=True))  # fmt: skip
+          product(x, y, clamp=clamp(rng, to)), product(flipped, y, adjoint_a=True),
+          product(y, x, adjoint_a=True, adjoint_b=True),
+          product(x, x, adjoint_b=True))  # fmt: skip
+
+
+@FEW
+@given(SEEDS)
+def test_sums_of_16_bits(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (p(name, "i16", *shape, grid=grid(rng.uniform(1e-5, 1e-3)))
+            for name, shape in (("a", (3, 1, 40)), ("b", (5, 40))))  # fmt: skip
+    to = result(rng, "i16")
+    rescales = [derive_sum(name, a.type.scale, sign * b.type.scale, to.grid.scale, wide=True)
+                for name in ("fixed15", "tflite_reference") for sign in (1, -1)]  # fmt: skip
+    check(rng, *(int8.add(a, b, to=to, rescale=r, clamp=clamp(rng, to)) for r in rescales))
 
 
 @FEW

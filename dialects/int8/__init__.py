@@ -11,11 +11,12 @@ from .tables import pair_table, table
 from .tflite_cells import lstm
 from .tflite_norms import l2_norm, log_softmax_f32, log_softmax_gemmlowp
 from .tflite_reductions import prod, threshold_sum
-from .tflite_softmax import softmax_f32, softmax_gemmlowp
+from .tflite_softmax import softmax_f32, softmax_gemmlowp, softmax_interpolated
 
 __all__ = [
     "add", "avg_pool", "conv2d", "dense", "depthwise_conv2d", "div", "flip_sign", "gru", "int8",
     "l2_norm", "layer_norm", "log_softmax_f32", "log_softmax_gemmlowp", "lstm", "matmul", "mean",
     "mul", "pair_table", "prod", "reinterpret", "requantize", "rms_norm", "softmax", "softmax_f32",
-    "softmax_gemmlowp", "sub", "sum_", "table", "threshold_sum", "transposed_conv2d",
+    "softmax_gemmlowp", "softmax_interpolated", "sub", "sum_", "table", "threshold_sum",
+    "transposed_conv2d",
 ]  # fmt: skip

@@ -1,4 +1,8 @@
-"""Integer convolutions, dense layers and matrix products: exact i32 sums, then one rescale."""
+"""Integer convolutions, dense layers and matrix products: exact sums, then one rescale.
+
+Sums have the bits of the bias, 32 or 64. Without a bias they have 64 where a factor has more than
+8 bits, since 32 hold no more than 516 products of 16 bits by 8.
+"""
 
 import numpy as np
 
@@ -17,7 +21,7 @@ from qir.ranges import (
     transposed,
     weighted,
 )
-from qir.rounding import Rescale, derive
+from qir.rounding import Rescale, derive, widened
 from qir.types import Element, Type
 from qir.windows import conv2d as conv2d_sums
 from qir.windows import depthwise_conv2d as depthwise_sums
@@ -37,6 +41,8 @@ from .dialect import (
     is_weight,
     real_scale,
     stored_clamp,
+    sum_bits,
+    sum_type,
 )
 
 
@@ -44,19 +50,17 @@ def _checked(x: Type, w: Type, b: Type | None, axis: int, channels: int, to, res
     is_quantized(x, "the input")
     is_weight(w, axis)
     is_bias(b, channels)
-    is_rescale(rescale, channels)
+    is_rescale(rescale, channels, sum_bits(x, w, bias=b))
     is_clamp(clamp, to)
 
 
 def _affine_span(op, total: Range, b: Range | None) -> Span:
-    """What sums of products span once a bias is added; an i64 one takes them into 64 bits."""
-    products = Register("the sum of products", total)
+    """What sums of products span once a bias is added."""
+    bits = 8 * np.dtype(sum_type(op)).itemsize
     if b is None:
-        return finished_span(op, products)
-    bias = op.operands[2]
-    last = Register("the sum of products and bias", total + b, bias.dtype.bits)
-    sums = (last,) if bias.dtype.bits == 32 else (products, last)
-    return finished_span(op, *sums, bias=b if bias.is_const else None)
+        return finished_span(op, Register("the sum of products", total, bits))
+    last = Register("the sum of products and bias", total + b, bits)
+    return finished_span(op, last, bias=b if op.operands[2].is_const else None)
 
 
 def _windowed(op, x: Range) -> Range:
@@ -87,7 +91,8 @@ def _(op, x, w, b=0):
     a = op.attributes
     pads = shapes.pads_of(op.operands[0].type, w.shape[:2], a["strides"], a["padding"],
                           a["dilation"])  # fmt: skip
-    acc = conv2d_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"], a["groups"])
+    acc = conv2d_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"], a["groups"],
+                      accumulator=sum_type(op))  # fmt: skip
     return finished(op, acc + b)
 
 
@@ -117,7 +122,8 @@ def _(op, x, w, b=0):
     a = op.attributes
     pads = shapes.pads_of(op.operands[0].type, w.shape[:2], a["strides"], a["padding"],
                           a["dilation"])  # fmt: skip
-    acc = depthwise_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"])
+    acc = depthwise_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"],
+                         accumulator=sum_type(op))  # fmt: skip
     return finished(op, acc + b)
 
 
@@ -143,7 +149,7 @@ def transposed_conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, r
 def _(op, x, w, b=0):
     a = op.attributes
     crops = shapes.transposed_crops(*(o.type for o in op.operands[:2]), a["strides"], a["padding"])
-    acc = transposed_sums(centred(op, 0, x), w, a["strides"], crops)
+    acc = transposed_sums(centred(op, 0, x), w, a["strides"], crops, sum_type(op))
     return finished(op, acc + b)
 
 
@@ -166,7 +172,7 @@ def dense(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Resc
 
 @dense.means
 def _(op, x, w, b=0):
-    return finished(op, integer_matmul(centred(op, 0, x), w) + b)
+    return finished(op, integer_matmul(centred(op, 0, x), w, sum_type(op)) + b)
 
 
 @dense.spans
@@ -184,7 +190,7 @@ def matmul(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | Non
     shape = shapes.matmul(a, b, adjoint_a, adjoint_b)
     is_quantized(a, "the left side")
     is_quantized(b, "the right side")
-    is_rescale(rescale, 1)
+    is_rescale(rescale, 1, sum_bits(a, b))
     is_clamp(clamp, to)
     return to[shape]
 
@@ -194,7 +200,7 @@ def _(op, a, b):
     a, b = centred(op, 0, a), centred(op, 1, b)
     a = np.swapaxes(a, -1, -2) if op.attributes["adjoint_a"] else a
     b = np.swapaxes(b, -1, -2) if op.attributes["adjoint_b"] else b
-    return finished(op, integer_matmul(a, b))
+    return finished(op, integer_matmul(a, b, sum_type(op)))
 
 
 @matmul.spans
@@ -202,7 +208,8 @@ def _(op, a, b):
     a, b = centred_range(op, 0, a).flat(), centred_range(op, 1, b)
     depth = op.operands[0].shape[-2 if op.attributes["adjoint_a"] else -1]
     columns = b.flat() if op.attributes["adjoint_b"] else b
-    return finished_span(op, Register("the sum of products", (a * columns).times(depth)))
+    bits = 8 * np.dtype(sum_type(op)).itemsize
+    return finished_span(op, Register("the sum of products", (a * columns).times(depth), bits))
 
 
 def _affine(definition):
@@ -220,7 +227,9 @@ def _affine(definition):
         require(scale.size, "there are no output channels")
         if scale.size > 1:
             scale = np.repeat(scale, op.shape[-1] // scale.size)  # filters that share a scale
-        rescale = derive(wanted.rounding, scale if scale.size > 1 else scale.reshape(()))
+        bits = sum_bits(x.type, w.type, bias=None if b is None else b.type)
+        rounding = wanted.rounding if bits == 32 else widened(wanted.rounding)
+        rescale = derive(rounding, scale if scale.size > 1 else scale.reshape(()))
         return definition(x, w, b, to=wanted.to, rescale=rescale, **attributes)
 
     return build

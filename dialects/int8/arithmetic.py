@@ -149,16 +149,22 @@ def _(op, x):
     return finished_span(op, Register("the input without zero point", centred_range(op, 0, x)))
 
 
+def _over_8_bits(*operands) -> bool:
+    return any(operand.dtype.bits > 8 for operand in operands)
+
+
 @integer_form("int8.add", "nn.add")
 def _(op, wanted: Wanted, a, b):
-    rescale = derive_sum(wanted.rounding, a.type.scale, b.type.scale, wanted.to.grid.scale)
+    rescale = derive_sum(wanted.rounding, a.type.scale, b.type.scale, wanted.to.grid.scale,
+                         wide=_over_8_bits(a, b))  # fmt: skip
     clamp = stored_clamp(op.attributes["clamp"], wanted.to)
     return add(a, b, to=wanted.to, rescale=rescale, clamp=clamp)
 
 
 @integer_form("int8.sub", "nn.sub")
 def _(op, wanted: Wanted, a, b):
-    rescale = derive_sum(wanted.rounding, a.type.scale, -b.type.scale, wanted.to.grid.scale)
+    rescale = derive_sum(wanted.rounding, a.type.scale, -b.type.scale, wanted.to.grid.scale,
+                         wide=_over_8_bits(a, b))  # fmt: skip
     clamp = stored_clamp(op.attributes["clamp"], wanted.to)
     return sub(a, b, to=wanted.to, rescale=rescale, clamp=clamp)
 
@@ -172,6 +178,8 @@ def _(op, wanted: Wanted, a, b):
 
 @integer_form("int8.div", "nn.div")
 def _(op, wanted: Wanted, a, b):
+    require(not _over_8_bits(a, b), f"a quotient of {a.type} and {b.type} is none of 32 bits",
+            "8 bits for what it divides, or a constant divisor")  # fmt: skip
     bits = 16
     scale = real_scale(a.type, to=wanted.to) / np.float64(b.type.scale) / 2**bits
     clamp = stored_clamp(op.attributes["clamp"], wanted.to)

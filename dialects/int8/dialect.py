@@ -10,7 +10,8 @@ import numpy as np
 from qir.dialect import Dialect
 from qir.errors import require
 from qir.ranges import Range, Register, Span, rescaled
-from qir.rounding import Rescale, requantize
+from qir.rounding import Rescale, contract, requantize
+from qir.rounding.grids import half_away
 from qir.types import Element, Type
 
 int8 = Dialect("int8", "integer-only ops on quantized tensors")
@@ -33,16 +34,33 @@ def is_weight(type: Type, axis: int) -> None:
 
 
 def is_bias(type: Type | None, channels: int) -> None:
-    """Require i32 of one entry a channel, or no bias."""
+    """Require i32 or i64 of one entry a channel, or no bias."""
     if type is not None:
-        require(type.dtype.name in ("i32", "i64"), f"the bias must be i32, found {type}")
+        require(type.dtype.name in ("i32", "i64"), f"the bias must be i32 or i64, found {type}")
         require(type.shape == (channels,), f"the bias must be [{channels}], found {type}")
 
 
-def is_rescale(rescale: Rescale, channels: int) -> None:
-    """Require numbers for all channels at once or one each."""
+def is_rescale(rescale: Rescale, channels: int, bits: int = 32) -> None:
+    """Require numbers for all channels at once or one each, of a contract for such accumulators."""
     sizes = {v.size for v in rescale.fields().values()} - {1, channels}
     require(not sizes, f"a rescale of {sorted(sizes)} numbers for {channels} channels")
+    takes = contract(rescale.rounding)
+    require(bits <= takes.bits, f"sums of {bits} bits are rescaled by {takes.wide}, "
+            f"{rescale.rounding} takes {takes.bits}")  # fmt: skip
+
+
+def sum_bits(*factors: Type, bias: Type | None = None) -> int:
+    """The bits of sums of products: those of the bias; without one 64 for factors over 8 bits."""
+    if bias is not None:
+        return bias.dtype.bits
+    return 64 if any(factor.dtype.bits > 8 for factor in factors) else 32
+
+
+def sum_type(op) -> type:
+    """The integers that an affine op sums up in."""
+    bias = op.operands[2].type if len(op.operands) > 2 else None
+    wide = sum_bits(*(o.type for o in op.operands[:2]), bias=bias) == 64
+    return np.int64 if wide else np.int32
 
 
 def is_clamp(clamp: tuple | None, to: Element) -> None:
@@ -83,7 +101,7 @@ def finished_span(op, *accumulators: Register, intermediates=(), bias=None) -> S
 
 
 def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:
-    """Real clamp bounds as stored ones, rounded half away as TFLite's activation ranges are.
+    """Real clamp bounds as stored ones, rounded half away in f32 as TFLite's activation ranges are.
 
     None where they do not narrow the storage's own range.
     """
@@ -96,9 +114,8 @@ def stored_clamp(real: tuple | None, to: Element) -> tuple[int, int] | None:
 def _stored_bound(value: float, to: Element) -> int:
     if np.isinf(value):
         return to.lo if value < 0 else to.hi
-    steps = np.float64(value) / np.float64(to.grid.scale)
-    away = np.floor(np.abs(steps) + 0.5) * np.sign(steps)
-    return int(np.clip(away + int(to.grid.zero), to.lo, to.hi))
+    steps = half_away(np.float32(value) / np.float32(to.grid.scale))
+    return int(np.clip(np.float64(steps) + int(to.grid.zero), to.lo, to.hi))
 
 
 def real_scale(*factors: Type | Element, to: Element) -> np.ndarray:

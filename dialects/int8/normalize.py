@@ -14,7 +14,7 @@ from qir.ir import const
 from qir.ranges import Range, Register, Span, as_range, between, of_array, stored
 from qir.rounding import Rescale, derive
 from qir.shapes import is_mask
-from qir.types import Element, Type
+from qir.types import DType, Element, Type
 
 from .dialect import (
     centred,
@@ -31,6 +31,8 @@ FRACTION = 10
 """Fractional bits of a normalized value; its integer has 16 bits, so it saturates at 32 sigma."""
 GAMMA_BITS = 14
 LONGEST_ROW = 8192
+PROBABILITIES = {"i8": (1 / 256, -128), "i16": (1 / 32768, 0)}
+"""Scale and zero point of what softmax gives, by storage."""
 ROOT_INVERSE = 46342
 """The largest inverse root, 2**29 over the root of a spread of 2**27."""
 
@@ -38,12 +40,12 @@ ROOT_INVERSE = 46342
 @int8.op
 def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             axis: int = -1) -> Type:  # fmt: skip
-    """Softmax along `axis` on the grid 1/256:-128, over the elements where a mask holds.
+    """Softmax along `axis` on the grid 1/256:-128 or, i16, 1/32768:0, where a mask holds.
 
     exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
-    weighs; the sum of a row stays within 2**30. With r = 2**30 / sum rounded, the result is
-    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded. mask: as nn.softmax
-    has it.
+    weighs, i32[65536] for 16 bits; the sum of a row stays within 2**30. With r = 2**30 / sum
+    rounded, the result is (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum
+    rounded; of 16 bits it is (e * r + 2**14) >> 15, within a step. mask: as nn.softmax has it.
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
@@ -51,12 +53,18 @@ def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
     entries = 2**x.dtype.bits
     require(exps.dtype.name == "i32" and exps.shape == (entries,),
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
-    require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor
-            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == -128,
-            f"softmax gives i8<0.00390625:-128>, asked for {to}")  # fmt: skip
+    require(to.grid is not None and to.grid.per_tensor and to.dtype.name in PROBABILITIES
+            and (float(to.grid.scale), int(to.grid.zero)) == PROBABILITIES[to.dtype.name],
+            "softmax gives i8<0.00390625:-128> or i16<3.0517578e-05:0>, "
+            f"asked for {to}")  # fmt: skip
     if mask is not None:
         is_mask(mask, x)
     return to[x.shape]
+
+
+def _shift(dtype: DType) -> int:
+    """By how much a product of 30 bits is shifted to be a probability: in 256ths, in 32768ths."""
+    return 22 if dtype.bits == 8 else 15
 
 
 @softmax.means
@@ -69,7 +77,9 @@ def _(op, x, exps, mask=None):
     e = exps[np.minimum(x.max(axis, keepdims=True) - x, len(exps) - 1)]
     total = e.sum(axis, np.int32, keepdims=True)
     reciprocal = (np.int32(2**30) + total // 2) // total
-    return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
+    shift = _shift(op.dtype)
+    rounded = (e * reciprocal + np.int32(2 ** (shift - 1))) >> shift
+    return np.minimum(rounded + int(op.type.zero), op.type.hi)
 
 
 @softmax.spans
@@ -89,13 +99,14 @@ def _(op, x, exps, mask=None):
     reciprocals = dividend // most, (2**30 + least // 2) // least
     # A row's sum holds each of its exponentials, so no product is beyond 2**30 + sum / 2.
     products = between(seldom * reciprocals[0], min(often * reciprocals[1], dividend))
-    product = Register("the exponential times the reciprocal", products + 2**21)
+    shift, zero, highest = _shift(op.dtype), int(op.type.zero), op.type.hi
+    product = Register("the exponential times the reciprocal", products + 2 ** (shift - 1))
     rows = Register("the dividend of the reciprocal", between(0, dividend))
     if not (sums[0].fits and product.fits and rows.fits):
         return Span(stored(op.type), sums, (rows, product))
-    ends = [min((end >> 22) - 128, 127) for end in product.range.ends]
-    mean = 256 / count  # probabilities sum up to 1; spread as an exponential distribution is
-    moments = (np.clip(mean - 128, *ends), np.float64(mean**2 * (1 - 1 / count)))
+    ends = [min((end >> shift) + zero, highest) for end in product.range.ends]
+    mean = 2 ** (30 - shift) / count  # probabilities sum up to 1; spread as an exponential is
+    moments = (np.clip(mean + zero, *ends), np.float64(mean**2 * (1 - 1 / count)))
     return Span(Range(*map(np.int64, ends), *moments), sums, (rows, product))
 
 
@@ -253,6 +264,7 @@ def _(op, wanted: Wanted, x, mask=None):
 
 @integer_form("int8.layer_norm", "nn.layer_norm")
 def _(op, wanted: Wanted, x, gamma, beta):
+    _has_8_bits(x)
     gammas, betas = _constants(gamma, beta)
     unit = _unit(gammas, betas)
     return layer_norm(x, _fixed(gammas, unit * 2**FRACTION), _fixed(betas, unit), to=wanted.to,
@@ -262,11 +274,17 @@ def _(op, wanted: Wanted, x, gamma, beta):
 
 @integer_form("int8.rms_norm", "nn.rms_norm")
 def _(op, wanted: Wanted, x, gamma):
+    _has_8_bits(x)
     (gammas,) = _constants(gamma)
     unit = _unit(gammas, np.zeros(1))
     return rms_norm(x, _fixed(gammas, unit * 2**FRACTION), to=wanted.to,
                     rescale=derive(wanted.rounding, unit / np.float64(wanted.to.grid.scale)),
                     epsilon=_epsilon(op, x))  # fmt: skip
+
+
+def _has_8_bits(x) -> None:
+    require(x.dtype.bits <= 8, f"squares of {x.dtype} sum up beyond 32 bits",
+            "8 bits for what it reads, or its parts as ops, decompose(target=tflite)")  # fmt: skip
 
 
 def _constants(*operands):

@@ -112,7 +112,7 @@ def _(op, wanted: Wanted, x):
 @integer_form("int8.mean", "nn.mean")
 def _(op, wanted: Wanted, x):
     axes = op.attributes["axes"]
-    count = np.prod([x.shape[a] for a in axes], dtype=np.float64)
+    count = _counted(x.type, axes)
     scale = real_scale(x.type, to=wanted.to) / count
     return mean(x, to=wanted.to, rescale=derive(wanted.rounding, scale), axes=axes,
                 keepdims=op.attributes["keepdims"])  # fmt: skip
@@ -120,6 +120,15 @@ def _(op, wanted: Wanted, x):
 
 @integer_form("int8.sum", "nn.sum")
 def _(op, wanted: Wanted, x):
+    _counted(x.type, op.attributes["axes"])
     rescale = derive(wanted.rounding, real_scale(x.type, to=wanted.to))
     return sum_(x, to=wanted.to, rescale=rescale, axes=op.attributes["axes"],
                 keepdims=op.attributes["keepdims"])  # fmt: skip
+
+
+def _counted(x: Type, axes) -> float:
+    """How many values are summed up; their sum must have 32 bits."""
+    count = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+    require(count * 2**x.dtype.bits < 2**32, f"{count} values of {x.dtype} sum up beyond 32 bits",
+            "fewer values, in two steps, or fewer bits")  # fmt: skip
+    return float(count)

@@ -152,6 +152,7 @@ def _of_gate(weight: Op, gate: int) -> Op:
 
 @integer_form("int8.lstm", "nn.lstm")
 def _(op, wanted: Wanted, x, w, u, b, h, c, cells=None):
+    _has_8_bits(x)
     require(cells is not None, "the range of the cell's state is not known")
     gates = range(4)
     state = _first(h, wanted.to)
@@ -164,6 +165,7 @@ def _(op, wanted: Wanted, x, w, u, b, h, c, cells=None):
 
 @integer_form("int8.gru", "nn.gru")
 def _(op, wanted: Wanted, x, w, u, b, r, h):
+    _has_8_bits(x)
     weights, gates = [_of_gate(w, i) for i in range(3)], [TWELFTH] * 3
     moved = _gates(x, weights, _value(b), gates)
     scales = np.broadcast_to(u.type.grid.scale, 3) * np.float64(wanted.to.grid.scale)
@@ -175,6 +177,11 @@ def _(op, wanted: Wanted, x, w, u, b, r, h):
     return gru(moved, const(recurrent), const(bias), const(state), const(gemmlowp16.sigmoid()),
                const(gemmlowp16.tanh(3)), to=wanted.to, rescale=reference(scales * 2.0**12),
                result=reference(2.0**-15 / np.float64(wanted.to.grid.scale)))  # fmt: skip
+
+
+def _has_8_bits(x: Op) -> None:
+    require(x.dtype.bits == 8, f"cells are computed on 8 bits, found {x.type}",
+            "8 bits for what it reads and gives")  # fmt: skip
 
 
 def _first(value: Op, to: Element) -> Op:

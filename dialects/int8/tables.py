@@ -1,4 +1,4 @@
-"""Functions of one 8-bit value or two, as tables of their results."""
+"""Functions of one value of up to 16 bits, or of two of 8, as tables of their results."""
 
 import numpy as np
 
@@ -12,9 +12,12 @@ from .dialect import int8, is_quantized
 
 @int8.op
 def table(x: Type, values: Type, *, to: Element) -> Type:
-    """Any function of one 8-bit value: `values[x - lowest stored x]`, 256 entries of the result."""
+    """Any function of one stored value: `values[x - lowest stored x]`, an entry for each.
+
+    x of 8 bits takes 256 entries of the result, x of 16 takes 65,536.
+    """
     is_quantized(x, "the input")
-    require(x.dtype.bits <= 8, f"a table needs an input of at most 8 bits, found {x}")
+    require(x.dtype.bits <= 16, f"a table needs an input of at most 16 bits, found {x}")
     entries = 2**x.dtype.bits
     require(values.shape == (entries,), f"{x.dtype} needs {entries} entries, found {values}")
     require(values.element == to, f"the entries are {values.element}, the result is {to}")

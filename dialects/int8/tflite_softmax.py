@@ -1,4 +1,4 @@
-"""Softmax as TensorFlow Lite's kernels compute it: in gemmlowp's fixed point, and in f32."""
+"""Softmax as TensorFlow Lite's kernels have it: in gemmlowp's fixed point, in f32, of 16 bits."""
 
 import numpy as np
 
@@ -77,4 +77,43 @@ def _(op, x, exps):
 
 @softmax_f32.spans
 def _(op, x, exps):
+    return stored(op.type)
+
+
+@int8.op
+def softmax_interpolated(x: Type, exps: Type, reciprocals: Type, *, to: Element) -> Type:
+    """Softmax of 16 bits along the last axis, by two tables (TFLite, both of its kernel sets).
+
+    exps: i32[65536], entry d is exp(-scale * d) with 15 fractional bits, what a value d steps below
+    the largest weighs. reciprocals: i32[65536], what 1 / (1 + n / 65535) is with 15 fractional
+    bits. Their sum is shifted to one integer bit, of which the rest is looked up to 16 bits.
+    """
+    is_quantized(x, "the input")
+    require(x.dtype.name == "i16" and x.rank >= 1 and x.shape[-1],
+            f"takes rows of i16, found {x}")  # fmt: skip
+    for values, what in ((exps, "exponentials"), (reciprocals, "reciprocals")):
+        require(values.dtype.name == "i32" and values.shape == (2**16,) and values.grid is None,
+                f"expected the {what} i32[65536], found {values}")  # fmt: skip
+    require(x.shape[-1] <= 2**16 - 2, f"sums of {x.shape[-1]} exponentials are none of 32 bits")
+    require(to.dtype.name == "i16" and to.grid is not None and to.grid.per_tensor
+            and float(to.grid.scale) == 1 / 32768 and int(to.grid.zero) == 0,
+            f"gives 32768ths, asked for {to}")  # fmt: skip
+    return to[x.shape]
+
+
+@softmax_interpolated.means
+def _(op, x, exps, reciprocals):
+    x = x.astype(np.int32)
+    e = exps[x.max(-1, keepdims=True) - x]
+    total = e.sum(-1, np.int32, keepdims=True)
+    headroom = 31 - np.frexp(total.astype(np.float64))[1]  # the sum is 2**15 - 1 or more
+    rest = ((((total << headroom) >> 13) + 1) >> 1) - 2**16
+    inverse = reciprocals[np.clip(rest, 0, 2**16 - 1)]
+    shift = 30 - headroom
+    q = (e * inverse + (np.int32(1) << (shift - 1)).astype(np.int32)) >> shift
+    return np.clip(q, 0, op.type.hi)
+
+
+@softmax_interpolated.spans
+def _(op, x, exps, reciprocals):
     return stored(op.type)

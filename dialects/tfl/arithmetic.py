@@ -11,7 +11,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import Activation, builtin, clamp_of, is_quantized, on, on_grids
+from .dialect import Activation, builtin, clamp_of, is_quantized, of_16_bits, on, on_grids
 
 
 def _pair(a: Type, b: Type, activation: str, to: Element | None) -> Type:
@@ -49,8 +49,9 @@ def _(op, kernels, a, b):
         if a.type.is_float:
             return (nn.add if plus else nn.sub)(a, b, clamp=clamp)
         return (lax.add if plus else lax.sub)(*_plain(a, b, clamp))
-    _are_8_bits(a, b)
     to = op.type.element
+    if of_16_bits(a.type, b.type, op.type):
+        kernels = _of_general_scales(op)
     rescale = _sum_rescale(kernels, a.type.scale, b.type.scale * (1 if plus else -1), to)
     build = int8.add if plus else int8.sub
     return build(a, b, to=to, rescale=rescale, clamp=stored_clamp(clamp, to))
@@ -61,13 +62,19 @@ def _plain(a: Op, b: Op, clamp) -> tuple[Op, Op]:
     return a, b
 
 
-def _are_8_bits(*operands: Op) -> None:
-    for operand in operands:
-        require(operand.dtype.bits == 8, f"computes on 8 bits, found {operand.type}")
+def _of_general_scales(op: Op) -> str:
+    """The one kernel that sums have on 16 bits; that of powers of two is another, for cells."""
+    types = (*(operand.type for operand in op.operands), op.type)
+    powers = all(np.frexp(type.scale)[0] == 0.5 for type in types)
+    require(not (powers and op.attributes["pot_scale_int16"]),
+            "adds 16 bits on scales that are powers of two, pot_scale_int16=false is supported")
+    return "tflite_reference"
 
 
 def _sum_rescale(kernels: str, first, second, to: Element) -> Rescale:
     """XNNPACK's sum where its delegate takes the ratios of scales, else the builtin one."""
+    if to.dtype.bits == 16:
+        return derive_sum("tflite_add_16", first, second, to.grid.scale)
     if kernels == "xnnpack":
         try:
             return derive_sum("xnnpack_add", first, second, to.grid.scale)
@@ -81,8 +88,9 @@ def _(op, kernels, a, b):
     clamp = clamp_of(op.attributes["fused_activation_function"])
     if not on_grids(op, a, b):
         return nn.mul(a, b, clamp=clamp) if a.type.is_float else lax.mul(*_plain(a, b, clamp))
-    _are_8_bits(a, b)
     to = op.type.element
+    if of_16_bits(a.type, b.type, op.type):
+        kernels = "tflite_reference"
     return int8.mul(a, b, to=to, rescale=_product_rescale(kernels, a.type, b.type, to),
                     clamp=stored_clamp(clamp, to))  # fmt: skip
 

@@ -13,7 +13,7 @@ from qir.rounding import apply, derive
 from qir.types import DTYPES, Element, TupleType, Type, tensor
 
 from .. import int8, lax
-from .dialect import axes_of, builtin, is_quantized, on, regridded, stored
+from .dialect import axes_of, builtin, is_quantized, of_16_bits, on, regridded, stored
 from .unary import stored_values
 
 
@@ -59,12 +59,16 @@ def _(op, kernels, a, b):
     compared = COMPARED[op.kind.partition(".")[2]]
     if not is_quantized(a.type, b.type):
         return compared(a, b)
+    ordered = op.kind not in ("tfl.equal", "tfl.not_equal")
+    if ordered and of_16_bits(a.type, b.type):  # stored integers, whatever their scales
+        return compared(stored(a), stored(b))
     return compared(_for_comparison(a), _for_comparison(b))
 
 
 def _for_comparison(x: Op) -> Op:
     """An operand with 8 more bits, times its scale (comparisons.cc of the reference kernels)."""
-    require(x.dtype.bits == 8, f"compares 8 bits, found {x.type}")
+    require(x.dtype.bits == 8 or x.dtype.name == "i16" and not int(x.type.zero),
+            f"compares 8 bits, or 16 of zero point 0, found {x.type}")  # fmt: skip
     centred = (stored_values(x.type) - int(x.type.zero)).astype(np.int32) << 8
     values = apply(derive("tflite_reference", np.float64(x.type.scale)), centred)
     i32 = Element(DTYPES["i32"])

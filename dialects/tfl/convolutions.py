@@ -14,7 +14,17 @@ from qir.types import Element, Grid, Type
 
 from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import Activation, Padding, builtin, clamp_of, is_hybrid, on, on_grids
+from .dialect import (
+    Activation,
+    Bias,
+    Padding,
+    builtin,
+    clamp_of,
+    is_hybrid,
+    of_16_bits,
+    on,
+    on_grids,
+)
 
 
 def _filter(x: Type, w: Type, rank: int = 4) -> None:
@@ -25,7 +35,7 @@ def _filter(x: Type, w: Type, rank: int = 4) -> None:
 def conv_2d(x: Type, w: Type, b: Type | None = None, *, padding: Padding = "SAME",
             stride_w: int = 1, stride_h: int = 1, dilation_w_factor: int = 1,
             dilation_h_factor: int = 1, fused_activation_function: Activation = "NONE",
-            to: Element | None = None) -> Type:  # fmt: skip
+            quantized_bias_type: Bias = "FLOAT32", to: Element | None = None) -> Type:  # fmt: skip
     """2-D convolution of x[N,H,W,C] by w[O,KH,KW,C/groups] plus b[O]."""
     _filter(x, w)
     require(w.shape[3] and x.shape[3] % w.shape[3] == 0,
@@ -52,18 +62,24 @@ def _(op, kernels, x, w, b=None):
         return hybrid.conv2d(x, w, b, clamp=clamp, **geometry)
     if not on_grids(op, x, weight=w):
         return nn.conv2d(x, w, b, clamp=clamp, **geometry)
-    return int8.conv2d(x, w, plain(b), to=op.type.element,
+    require(b is not None or x.dtype.bits == 8, "the runtime takes 16 bits with a bias alone")
+    return int8.conv2d(x, w, plain(b, x), to=op.type.element,
                        rescale=affine_rescale(kernels, x.type, w.type, op.type),
                        clamp=stored_clamp(clamp, op.type.element), **geometry)  # fmt: skip
 
 
 def affine_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
-    """How a kernel set brings sums of products to the result's grid, per channel of the weight."""
+    """How a kernel set brings sums of products to the result's grid, per channel of the weight.
+
+    Layers of 16 bits have one kernel for all sets.
+    """
+    scale = real_scale(x, w, to=to)
+    if of_16_bits(x, to):
+        return derive("tflite_16x8", scale if scale.size > 1 else scale.reshape(()))
     rounding = {"tflite_reference": "tflite_reference", "tflite_builtin": "tflite_builtin",
                 "xnnpack": "f32_half_even"}[kernels]  # fmt: skip
     if kernels == "xnnpack":  # formed in f32
         return Rescale(rounding, scale=x.scale * w.scale / to.scale)
-    scale = real_scale(x, w, to=to)
     return derive(rounding, scale if scale.size > 1 else scale.reshape(()))
 
 
@@ -78,8 +94,15 @@ def transposed(w: Op, order: tuple[int, ...]) -> Op:
     return const(value, Type(w.dtype, value.shape, grid), w.attributes["name"], w.location)
 
 
-def plain(b: Op | None) -> Op | None:
-    """A bias without its grid, which follows from those of input and weight."""
+def plain(b: Op | None, x: Op) -> Op | None:
+    """A bias without its grid, which follows from those of input and weight.
+
+    Beside an input of 16 bits it has 64, and so have the sums; with 32, which a file may ask for by
+    `quantized_bias_type`, they could overflow.
+    """
+    wide = x.dtype.bits == 16
+    require(b is None or (b.dtype.bits == 64) == wide,
+            f"takes a bias of {64 if wide else 32} bits beside {x.type}, found {b and b.type}")
     if b is None or not b.is_const or b.type.grid is None:
         return b
     return const(b.value, Type(b.dtype, b.shape), b.attributes["name"], b.location)
@@ -129,9 +152,10 @@ def _(op, kernels, x, w, b=None):
 
     def by(contract: str) -> Op:
         rescale = affine_rescale(contract, x.type, w.type, op.type)
-        return build(x, w, plain(b), to=to, rescale=rescale, clamp=clamp, **geometry)
+        return build(x, w, plain(b, x), to=to, rescale=rescale, clamp=clamp, **geometry)
 
-    return by("xnnpack") if kernels == "xnnpack" else _in_eights(kernels, by)
+    wide = x.dtype.bits == 16
+    return by("xnnpack") if kernels == "xnnpack" or wide else _in_eights(kernels, by)
 
 
 def _in_eights(kernels: str, by) -> Op:
@@ -164,6 +188,7 @@ def _regridded(w: Op, axis: int) -> Op:
 def transpose_conv(x: Type, w: Type, b: Type | None = None, *, output_shape: Ints,
                    padding: Padding = "SAME", stride_w: int = 1, stride_h: int = 1,
                    fused_activation_function: Activation = "NONE",
+                   quantized_bias_type: Bias = "FLOAT32",
                    to: Element | None = None) -> Type:  # fmt: skip
     """What a convolution by w[O,KH,KW,C] makes x[N,H,W,C] of, turned round, plus b[O]."""
     _filter(x, w)
@@ -186,10 +211,11 @@ def _(op, kernels, x, w, b=None):
 
     def by(contract: str) -> Op:
         rescale = affine_rescale(contract, x.type, w.type, op.type)
-        return int8.transposed_conv2d(x, w, plain(b), to=op.type.element, rescale=rescale,
+        return int8.transposed_conv2d(x, w, plain(b, x), to=op.type.element, rescale=rescale,
                                       clamp=clamp, **geometry)  # fmt: skip
 
-    return by("xnnpack") if kernels == "xnnpack" and _delegated(op) else _in_eights(kernels, by)
+    at_once = x.dtype.bits == 16 or kernels == "xnnpack" and _delegated(op)
+    return by("xnnpack") if at_once else _in_eights(kernels, by)
 
 
 def cropped(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -22,6 +22,8 @@ tfl = Dialect("tfl", "TensorFlow Lite's builtin operators, as the schema has the
 
 Activation = Literal["NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT"]
 Padding = Literal["SAME", "VALID"]
+Bias = Literal["FLOAT32", "INT32", "INT64"]
+"""What a file says of the bias beside an input of 16 bits, FLOAT32 where it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,17 @@ def on_grids(op: Op, *operands: Op, weight: Op | None = None) -> bool:
     for type in (*types, op.type):
         require(type.grid is not None and type.grid.per_tensor,
                 f"computes on a grid with one scale, found {type}")  # fmt: skip
+        require(type.dtype.bits != 16 or type.dtype.name == "i16" and int(type.zero) == 0,
+                f"computes on 16 bits with a sign and zero point 0, found {type}")  # fmt: skip
     return True
+
+
+def of_16_bits(*types: Type) -> bool:
+    """Whether an op computes on 16 bits: all of its operands and its result, or none of them."""
+    found = [type.dtype.bits == 16 for type in types]
+    require(all(found) or not any(found),
+            f"computes on 16 bits or on 8, found {', '.join(map(str, types))}")  # fmt: skip
+    return all(found)
 
 
 def is_hybrid(x: Op, *weights: Op) -> bool:

@@ -12,7 +12,7 @@ from qir.types import Element, Type
 
 from .. import lax, nn
 from ..int8.dialect import stored_clamp
-from .dialect import builtin, on, on_grids
+from .dialect import builtin, of_16_bits, on, on_grids
 from .unary import looked_up, reals, stored_values, table_of
 
 
@@ -100,6 +100,7 @@ def _(op, kernels, x):
 def _(op, kernels, x):
     if not on_grids(op, x):
         return nn.elu(x)
+    _has_8_bits(x)
     return looked_up(x, lambda r: np.where(r < 0, np.expm1(r), r), op.type.element)
 
 
@@ -117,6 +118,9 @@ def _(op, kernels, x):
     if not on_grids(op, x):
         return lax.rsqrt(x)
     to = op.type.element
+    if of_16_bits(x.type, op.type):
+        largest = np.float32(to.hi) * to.grid.scale
+        return looked_up(x, lambda r: np.where(r > 0, _f32(1) / np.sqrt(_f32(r)), largest), to)
     centred = stored_values(x.type).astype(np.int64) - int(x.type.zero)
     root, shift = gemmlowp.inverse_root(np.maximum(centred, 1))
     fixed = half_away(np.ones_like(root), root, shift + 20)
@@ -127,6 +131,10 @@ def _(op, kernels, x):
     # of zero, the largest there is; the runtime stops at negative values, which come to it here
     values = np.where(centred > 0, found + int(to.grid.zero), to.hi)
     return table_of(x, np.clip(values, to.lo, to.hi), to)
+
+
+def _has_8_bits(x: Op) -> None:
+    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
 
 
 def _rescaled(x: Op, to: Element, clamp=None, change=lambda v: v) -> Op:
@@ -146,6 +154,7 @@ def _(op, kernels, x):
 def _(op, kernels, x):
     if not on_grids(op, x):
         return lax.clamp(const(np.float32(0)), x, const(np.float32(1)))
+    _has_8_bits(x)
     return _rescaled(x, op.type.element, stored_clamp((0.0, 1.0), op.type.element))
 
 
@@ -164,7 +173,7 @@ def _(op, kernels, x):
     centred = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     ratio = np.float32(x.type.scale) / np.float32(to.grid.scale)
     below = ratio * np.float32(alpha)
-    if kernels == "xnnpack" and _delegated(ratio, below):
+    if kernels == "xnnpack" and not of_16_bits(x.type, op.type) and _delegated(ratio, below):
         factors = (int(np.rint(np.float32(256) * each)) for each in (ratio, below))
         above, under = factors
         values = centred.astype(np.int64) * np.where(centred >= 0, above, under) + 128 >> 8
@@ -188,6 +197,7 @@ def _positive(real: float):
 def _(op, kernels, x):
     if not on_grids(op, x):
         return nn.hard_swish(x)
+    _has_8_bits(x)
     return table_of(x, _hard_swish(x.type, op.type.element), op.type.element)
 
 

@@ -5,12 +5,12 @@ import numpy as np
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import const
-from qir.rounding import gemmlowp
+from qir.rounding import apply, derive, gemmlowp, interpolated
 from qir.rounding.fixed import half_away
 from qir.types import Element, Type
 
 from .. import int8, lax, nn
-from .dialect import Activation, builtin, on, on_grids
+from .dialect import Activation, builtin, of_16_bits, on, on_grids
 from .unary import stored_values
 
 INTEGER_BITS = 5
@@ -30,6 +30,9 @@ def _(op, kernels, x):
     if not on_grids(op, x):
         return nn.softmax(_times(x, beta), axis=-1)
     to = op.type.element
+    if of_16_bits(x.type, op.type):
+        exps, inverse = _interpolated_exponentials(x.type, beta), interpolated.reciprocals()
+        return int8.softmax_interpolated(x, const(exps), const(inverse.astype(np.int32)), to=to)
     if kernels == "tflite_reference":
         return int8.softmax_gemmlowp(x, const(_fixed_exponentials(x.type, beta)[0]), to=to)
     return int8.softmax_f32(x, const(_exponentials(x.type, beta)), to=to)
@@ -43,6 +46,17 @@ def _exponentials(x: Type, beta: float = 1.0) -> np.ndarray:
     """exp(-beta * scale * d) for d up to 255, f32."""
     steps = np.float32(-x.scale * np.float32(beta)) * np.arange(256, dtype=np.float32)
     return np.exp(steps.astype(np.float64)).astype(np.float32)
+
+
+def _interpolated_exponentials(x: Type, beta: float) -> np.ndarray:
+    """exp(-beta * scale * d) for d up to 65535, i32 with 15 fractional bits, by lines of a table.
+
+    What is more than 10 below the largest value counts as 10 below it.
+    """
+    real = np.float64(np.float32(x.scale) * np.float32(beta)) / (10.0 / 65535.0)
+    steps = apply(derive("tflite_reference", real), -np.arange(2**16, dtype=np.int32))
+    places = np.clip(steps.astype(np.int64) + 2**16 - 1, 0, 2**16 - 1)
+    return interpolated.exponentials()[places].astype(np.int32)
 
 
 def _fixed_exponentials(x: Type, beta: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,13 +11,14 @@ from qir.types import Element, Type
 from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
 from .convolutions import affine_rescale, plain, transposed
-from .dialect import Activation, builtin, clamp_of, is_hybrid, on, on_grids
+from .dialect import Activation, Bias, builtin, clamp_of, is_hybrid, of_16_bits, on, on_grids
 
 
 @builtin("FULLY_CONNECTED", "FullyConnectedOptions")
 def fully_connected(x: Type, w: Type, b: Type | None = None, *,
                     fused_activation_function: Activation = "NONE", keep_num_dims: bool = False,
                     asymmetric_quantize_inputs: bool = False,
+                    quantized_bias_type: Bias = "FLOAT32",
                     to: Element | None = None) -> Type:  # fmt: skip
     """Rows of x[...,K] by w[N,K] plus b[N]: [rows,N], or [...,N] with `keep_num_dims`."""
     require(w.rank == 2 and x.rank >= 1 and w.shape[1], f"takes w[N,K], found {x} by {w}")
@@ -41,16 +42,21 @@ def _(op, kernels, x, w, b=None):
         return hybrid.dense(x, w, b, clamp=clamp)
     if not on_grids(op, x, weight=w):
         return nn.dense(x, w, b, clamp=clamp)
-    return int8.dense(x, w, plain(b), to=op.type.element,
+    narrow = kernels != "tflite_reference" and a["quantized_bias_type"] != "INT64"
+    require(x.dtype.bits == 8 or b is not None or not narrow,
+            "its kernel sums up 16 bits without a bias in 32")  # fmt: skip
+    return int8.dense(x, w, plain(b, x), to=op.type.element,
                       rescale=_dense_rescale(kernels, x.type, w.type, op.type),
                       clamp=stored_clamp(clamp, op.type.element))  # fmt: skip
 
 
 def _dense_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
-    """As for convolutions, but that the reference kernel multiplies in f64.
+    """As for convolutions, but that the reference kernel multiplies in f64, and that of 16 bits.
 
-    With one scale for the whole weight, the product of the scales is formed in f32 first.
+    With one scale for the whole weight of 8 bits, the product of the scales is formed in f32 first.
     """
+    if of_16_bits(x, to):
+        return derive("float64_half_away", real_scale(x, w, to=to))
     if kernels == "xnnpack":
         return affine_rescale(kernels, x, w, to)
     rounding = "float64_half_away" if kernels == "tflite_reference" else "tflite_builtin"
@@ -74,7 +80,9 @@ def _(op, kernels, a, b):
     if not on_grids(op, a, b):
         return nn.matmul(a, b, **sides)
     scale = np.float32(a.type.scale * b.type.scale)
-    if kernels == "xnnpack" and int(b.type.zero) == 0:
+    if of_16_bits(a.type, op.type):  # the right side may have 8
+        rescale = derive("tflite_16x8", np.float64(scale) / np.float64(op.type.scale))
+    elif kernels == "xnnpack" and int(b.type.zero) == 0:
         rescale = Rescale("f32_half_even", scale=scale / np.float32(op.type.scale))
     else:
         rescale = derive("tflite_reference", np.float64(scale) / np.float64(op.type.scale))

@@ -15,7 +15,7 @@ from qir.types import Element, Type
 
 from .. import int8, lax, nn
 from ..int8.dialect import real_scale
-from .dialect import axes_of, builtin, on, on_grids, regridded
+from .dialect import axes_of, builtin, of_16_bits, on, on_grids, regridded
 
 
 @builtin("MEAN", "ReducerOptions", slots="x axis")
@@ -34,6 +34,9 @@ def _(op, kernels, x):
     count = prod(x.shape[a] for a in axes)
     require(0 < count < 2**23, f"a mean of {count} values, whose sum is none of 32 bits")
     over = {"to": op.type.element, "axes": axes, "keepdims": keep}
+    if of_16_bits(x.type, op.type):
+        require(count < 2**16, f"a mean of {count} values of 16 bits, whose sum is none of 32")
+        return int8.mean(x, rescale=_mean_rescale(x.type, op.type, count), **over)
     if kernels == "xnnpack":
         return _by_thresholds(x, partial(_xnnpack_mean, x.type, op.type, count), count, over)
     if kernels == "tflite_builtin" and keep and axes == (1, 2) and x.type.rank == 4:
@@ -55,6 +58,7 @@ def _(op, kernels, x):
             return nn.sum(x, **over)
         return lax.reshape(lax.reduce_sum(x, axes=over["axes"]), shape=_kept(op))
     over["to"] = op.type.element
+    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
     if kernels == "tflite_reference":
         rescale = derive("tflite_reference", real_scale(x.type, to=op.type).reshape(()))
         return int8.sum_(x, rescale=rescale, **over)

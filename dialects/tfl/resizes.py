@@ -9,7 +9,7 @@ from qir.ir import Op, const
 from qir.types import DTYPES, Element, Type
 
 from .. import lax
-from .dialect import builtin, on, on_grids, regridded, stored
+from .dialect import builtin, of_16_bits, on, on_grids, regridded, stored
 
 
 def _resized(operator: str, options: str, doc: str):
@@ -59,13 +59,14 @@ def _(op, kernels, x):
     require(not (options["align_corners"] and options["half_pixel_centers"]),
             "corners are aligned, or centers are half pixels, not both")  # fmt: skip
     if not on_grids(op, x):
-        require(x.dtype.name == "f32", f"takes f32 or 8 bits on a grid, found {x.type}")
+        require(x.dtype.name == "f32", f"takes f32, or 8 or 16 bits on a grid, found {x.type}")
         return _weighted(x, op, [(_real_places, np.float32(1))] * 2)
-    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
-    places, bits = (_places_11, 11) if kernels == "xnnpack" else (_places_10, 10)
-    wide = lax.convert(stored(x), to=Element(DTYPES["i32"]))
+    sixteen = of_16_bits(x.type, op.type)
+    ours = kernels == "xnnpack" and not sixteen
+    places, bits = (_places_11, 11) if ours else (_places_10, 10)
+    wide = lax.convert(stored(x), to=Element(DTYPES["i64" if sixteen else "i32"]))
     total = _weighted(wide, op, [(places, np.int32(1 << bits))] * 2)
-    rounded = (_half_up if kernels == "xnnpack" else _half_away)(total, 2 * bits)
+    rounded = (_half_up if ours else _half_away)(total, 2 * bits)
     return regridded(lax.convert(rounded, to=Element(x.dtype)), op)
 
 
@@ -113,8 +114,9 @@ def _places_11(n: int, size: int, options):
 
 
 def _half_away(total: Op, bits: int) -> Op:
-    half = lax.mul(lax.sign(total), const(np.int32(1 << (bits - 1))))
-    return lax.div(lax.add(total, half), const(np.int32(1 << bits)))
+    number = total.dtype.numpy.type
+    half = lax.mul(lax.sign(total), const(number(1 << (bits - 1))))
+    return lax.div(lax.add(total, half), const(number(1 << bits)))
 
 
 def _half_up(total: Op, bits: int) -> Op:

@@ -1,4 +1,4 @@
-"""Casts between grids, and functions of one value: on 8 bits a table of all its values."""
+"""Casts between grids, and functions of one value: on stored integers a table of all values."""
 
 from functools import partial
 from typing import Literal
@@ -8,12 +8,12 @@ import numpy as np
 from qir.errors import require
 from qir.expansions import expands
 from qir.ir import Op, const
-from qir.rounding import apply, derive, quantize_array, requantize
+from qir.rounding import apply, derive, gemmlowp16, interpolated, quantize_array, requantize
 from qir.types import DTYPES, Element, Type
 
 from .. import int8, lax, nn, quant
 from ..int8.dialect import real_scale, stored_clamp
-from .dialect import CLAMPS, builtin, on, on_grids, regridded, stored
+from .dialect import CLAMPS, builtin, of_16_bits, on, on_grids, regridded, stored
 
 
 @builtin("QUANTIZE", "QuantizeOptions")
@@ -67,10 +67,13 @@ def _(op, kernels, x):
     to = op.type.element
     if x.type.is_float:
         return _from_reals(x, to, kernels)
-    require(x.dtype.bits == 8 and to.dtype.bits == 8, f"from {x.type} to {to}")
+    _cast_by_kernels(x.type, to)
     require(x.type.grid.per_tensor and to.grid.per_tensor,
             f"from one grid with a scale for all to another such, found {x.type}, {to}")
     scale = real_scale(x.type, to=to)
+    if 16 in (x.dtype.bits, to.dtype.bits):
+        rescale = derive("tflite_reference", scale.reshape(()))
+        return int8.requantize(x, to=to, rescale=rescale)
     stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     same = x.dtype == to.dtype
     if kernels == "xnnpack" and same and 2.0**-8 <= float(scale) <= 2.0**7:
@@ -88,12 +91,23 @@ def _(op, kernels, x):
     return _in_blocks(x, 16, by("tflite_builtin"), by("tflite_reference"))
 
 
+def _cast_by_kernels(x: Type, to: Element) -> None:
+    pair = x.dtype.name, to.dtype.name
+    known = x.dtype.bits == to.dtype.bits == 8 or pair in STORED_CASTS
+    zeros = pair != ("i16", "i16") or int(x.zero) == int(to.grid.zero) == 0
+    require(known and zeros, f"from {x} to {to}")
+
+
+STORED_CASTS = (("i8", "i16"), ("u8", "i16"), ("i16", "i8"), ("i16", "i16"))
+"""From which storage to which the kernels cast where one has 16 bits."""
+
+
 def _from_reals(x: Op, to: Element, kernels: str) -> Op:
     """Reals onto a grid: x / scale in the reference kernel, else x * (1 / scale), half to even.
 
     The whole steps are scaled again, since the cast divides by the scale: it finds them unharmed.
     """
-    vectorized = to.dtype.bits == 8 and to.grid.per_tensor
+    vectorized = to.dtype.name in ("i8", "u8", "i16") and to.grid.per_tensor
     if kernels == "tflite_reference" or not vectorized:
         return quant.quantize(x, to=to)
     inverse, scale = np.float32(1) / np.float32(to.grid.scale), const(np.float32(to.grid.scale))
@@ -101,7 +115,7 @@ def _from_reals(x: Op, to: Element, kernels: str) -> Op:
     def by_inverse(part: Op) -> Op:
         return quant.quantize(lax.mul(lax.round(lax.mul(part, const(inverse))), scale), to=to)
 
-    if kernels == "xnnpack":
+    if kernels == "xnnpack" and to.dtype.bits == 8:
         return by_inverse(x)
     return _in_blocks(x, 8, by_inverse, partial(quant.quantize, to=to))
 
@@ -121,24 +135,24 @@ def _in_blocks(x: Op, size: int, block, rest) -> Op:
 
 
 def stored_values(x: Type) -> np.ndarray:
-    """Every stored value of 8 bits, lowest first, i32."""
-    require(x.dtype.bits == 8, f"computes on 8 bits, found {x}")
+    """Every stored value of 8 bits, or of 16 with a sign, lowest first, i32."""
+    require(x.dtype.bits == 8 or x.dtype.name == "i16", f"computes on 8 or 16 bits, found {x}")
     return np.arange(x.dtype.lo, x.dtype.hi + 1, dtype=np.int32)
 
 
 def table_of(x: Op, values: np.ndarray, to: Element) -> Op:
     """The function of x that gives these values for all that it may store, lowest first."""
-    require(x.dtype.bits == 8, f"computes on 8 bits, found {x.type}")
+    require(x.dtype.bits in (8, 16), f"computes on 8 or 16 bits, found {x.type}")
     type = Type(to.dtype, values.shape, to.grid)
     return int8.table(x, const(values.astype(to.dtype.numpy), type, name="table"), to=to)
 
 
-def _activation(operator: str, doc: str):
+def _activation(operator: str, doc: str, options: str | None = None):
     def typing(x: Type, *, to: Element | None = None) -> Type:
         return on(x, x.shape, to)
 
     typing.__doc__ = doc
-    return builtin(operator)(typing)
+    return builtin(operator, options)(typing)
 
 
 relu = _activation("RELU", "max(x, 0).")
@@ -146,7 +160,7 @@ relu6 = _activation("RELU6", "x clamped to [0, 6].")
 relu_n1_to_1 = _activation("RELU_N1_TO_1", "x clamped to [-1, 1].")
 logistic = _activation("LOGISTIC", "1 / (1 + exp(-x)).")
 tanh = _activation("TANH", "The hyperbolic tangent.")
-exp = _activation("EXP", "The exponential.")
+exp = _activation("EXP", "The exponential.", "ExpOptions")
 
 
 @expands(relu, relu6, relu_n1_to_1)
@@ -157,7 +171,8 @@ def _(op, kernels, x):
         low, high = (const(np.float32(bound)) for bound in bounds)
         return real(x) if real else lax.clamp(low, x, high)
     to = op.type.element
-    rescale = derive("tflite_reference", real_scale(x.type, to=to).reshape(()))
+    ratio = np.float32(x.type.scale) / np.float32(to.grid.scale)  # in f32, as ReluPrepare has it
+    rescale = derive("tflite_reference", np.float64(ratio))
     stored = (stored_values(x.type) - int(x.type.zero)).astype(np.int32)
     low, high = stored_clamp(bounds, to) or (to.lo, to.hi)
     return table_of(x, np.clip(apply(rescale, stored) + int(to.grid.zero), low, high), to)
@@ -166,19 +181,53 @@ def _(op, kernels, x):
 @expands(logistic, tanh, exp)
 def _(op, kernels, x):
     real, f64 = _FUNCTIONS[op.kind]
-    return looked_up(x, f64, op.type.element) if on_grids(op, x) else real(x)
+    if not on_grids(op, x):
+        return real(x)
+    if op.kind != "tfl.exp" and of_16_bits(x.type, op.type):
+        return _sigmoidal(op, kernels, x)
+    return looked_up(x, f64, op.type.element)
+
+
+def _sigmoidal(op: Op, kernels: str, x: Op) -> Op:
+    """A sigmoid or tanh of 16 bits: interpolated; by gemmlowp where builtin kernels take the scale.
+
+    That is where it is 2^-12, for tanh 2^-11 too.
+    """
+    to = op.type.element
+    require(float(to.grid.scale) == 2.0**-15, f"gives 32768ths, asked for {to}")
+    stored = stored_values(x.type)
+    curve = op.kind.removeprefix("tfl.")
+    exponent = float(np.log2(np.float64(x.type.scale)))
+    if kernels == "tflite_reference" or exponent not in ((-12,) if curve == "logistic"
+                                                         else (-12, -11)):  # fmt: skip
+        return table_of(x, getattr(interpolated, curve)(stored, x.type.scale), to)
+    curve = gemmlowp16.sigmoid() if curve == "logistic" else gemmlowp16.tanh(3)
+    places = np.clip(stored << int(exponent + 12), x.type.lo, x.type.hi)
+    return table_of(x, curve[places - x.type.lo], to)
 
 
 def looked_up(x: Op, f64, to: Element) -> Op:
     """A function as TensorFlow Lite tables it: of reals in f32, result times 1 / scale, half away.
 
-    f64: the function; its result is brought to f32.
+    f64: the function; its result is brought to f32. Of 16 bits the table has 513 entries.
     """
+    if of_16_bits(x.type, to[()]):
+        return _interpolated(x, f64, to)
     with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         values = np.asarray(f64(reals(x.type).astype(np.float64))).astype(np.float32)
         inverse = np.float32(1) / np.float32(to.grid.scale)
         stored = quantize_array(values * inverse, np.float32(1), to.grid.zero, to.lo, to.hi)
     return table_of(x, stored, to)
+
+
+def _interpolated(x: Op, f64, to: Element) -> Op:
+    def f32(real: np.ndarray) -> np.ndarray:
+        return np.asarray(f64(real.astype(np.float64))).astype(np.float32)
+
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        source, result = ((np.float32(e.grid.scale), int(e.grid.zero)) for e in (x.type, to))
+        table = interpolated.entries(f32, source, result)
+    return table_of(x, interpolated.looked_up(stored_values(x.type), table), to)
 
 
 def reals(x: Type) -> np.ndarray:

@@ -20,23 +20,27 @@ from qir.types import Element
 from qir.variables import refuse_variables
 
 from ...dialects import quant
-from .constants import Storage, affine_elements, on_grid, operand_element, unheld
+from .constants import STORAGES, affine_elements, on_grid, operand_element, unheld
 from .constraints import Constraints, Seen, bare, choose, gather
 
 
-@graph_pass("calibrated -> qdq", scheme="int8_{weights}")
+@graph_pass("calibrated -> qdq", scheme="{activations}_{weights}")
 def propagate_types(
-    func: Func, *, weights: Literal["per_channel", "per_tensor"] = "per_channel"
+    func: Func,
+    *,
+    weights: Literal["per_channel", "per_tensor"] = "per_channel",
+    activations: Literal["int8", "int16"] = "int8",
 ) -> Func:
     """Choose a grid for every value and constant, with as few requantizes as their demands allow.
 
-    weights: one scale for each output channel, or one for a whole weight. Constants that training
-    rounded to a grid keep it where it can be theirs.
+    weights: one scale for each output channel, or one for a whole weight; they have 8 bits.
+    activations: their storage; those of int16 have zero point 0, and the biases beside them 64
+    bits. Constants that training rounded to a grid keep it where it can be theirs.
     """
     refuse_variables(func)
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
-    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, Storage())
+    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, STORAGES[activations])
     constraints = gather(seen)
     elements = choose(constraints, seen.storage)
     writer = _Writer(seen, constraints, elements, weights == "per_channel")

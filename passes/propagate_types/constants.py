@@ -8,26 +8,40 @@ import numpy as np
 from qir.errors import QirError
 from qir.ir import Op, const, place_of
 from qir.roles import Role
-from qir.rounding import activation_grid, quantize_array, weight_scale
+from qir.rounding import activation_grid, quantize_array, symmetric_scale, weight_scale
 from qir.trained import grid_of
 from qir.types import DTYPES, DType, Element, Grid, per_tensor
 
-INT32_HALF = (2**31 - 1) / 2
-"""A bias may take half of the accumulator; the sum of products has the rest (TFLite's guard)."""
+LARGEST_BIAS = {"i32": (2**31 - 1) / 2, "i64": 2.0**46}
+"""A bias may take half of the accumulator; the sum of products has the rest (TFLite's guard). Its
+kernels rescale 64-bit accumulators that are below 2^47."""
 
 
 @dataclass(frozen=True)
 class Storage:
-    """What activations, weights and biases are stored in."""
+    """What activations, weights and biases are stored in.
+
+    symmetric: activations have zero point 0.
+    """
 
     activation: DType = DTYPES["i8"]
     weight: DType = DTYPES["i8"]
     bias: DType = DTYPES["i32"]
+    symmetric: bool = False
+
+
+STORAGES = {
+    "int8": Storage(),
+    "int16": Storage(activation=DTYPES["i16"], bias=DTYPES["i64"], symmetric=True),
+}
+"""By what activations are asked to be."""
 
 
 def activation_element(lo: float, hi: float, storage: Storage) -> Element:
     """The element of an activation between two reals."""
     dtype = storage.activation
+    if storage.symmetric:
+        return Element(dtype, per_tensor(symmetric_scale(lo, hi, dtype.hi)))
     return Element(dtype, per_tensor(*activation_grid(lo, hi, dtype.lo, dtype.hi)))
 
 
@@ -75,7 +89,7 @@ def affine_elements(
 
     Weights are symmetric and narrow, their largest magnitude on the last stored value, unless
     training rounded them to a grid that can be theirs (`unheld`). A bias stands on the product of
-    the scales of its activation and its weight; where that would put it beyond half of i32, the
+    the scales of its activation and its weight; where that would put it beyond `LARGEST_BIAS`, the
     weight's scale is raised until it does not.
     """
     scales = {
@@ -90,7 +104,8 @@ def affine_elements(
             step = np.float64(activation(x).grid.scale)
             bias = np.abs(op.operands[i].value.astype(np.float64))
             channels = op.operands[weight].shape[roles[weight].axis] if per_channel else None
-            scales[weight] = _guarded(scales[weight], bias, step, channels)
+            most = LARGEST_BIAS[storage.bias.name]
+            scales[weight] = _guarded(scales[weight], bias / most / step, channels)
             found[i] = _bias_element(step * scales[weight], bias.size, storage)
     for i, scale in scales.items():
         axis = roles[i].axis if scale.ndim else None
@@ -129,19 +144,20 @@ def unheld(weight: Op, axis: int | None, storage: Storage) -> str | None:
     return None
 
 
-def _guarded(scale: np.ndarray, bias: np.ndarray, step: np.float64, channels: int | None):
-    """Weight scales, raised where a bias would not fit into half of the accumulator.
+def _guarded(scale: np.ndarray, least: np.ndarray, channels: int | None):
+    """Weight scales, raised where a bias would not fit.
 
-    channels: how many may have a scale each; one that training gave to all is raised where needed.
+    least: by output, the scale at which its bias just does. channels: how many may have a scale
+    each; one that training gave to all is raised where needed.
     """
     if channels is not None and not scale.ndim:
-        each = _guarded(np.full(channels, scale), bias, step, channels)
+        each = _guarded(np.full(channels, scale), least, channels)
         return each if (each != scale).any() else scale
     if scale.ndim:  # depthwise: several outputs, so several biases, share a channel's weights
-        least = bias.reshape(scale.size, -1).max(axis=1, initial=0.0)
+        most = least.reshape(scale.size, -1).max(axis=1, initial=0.0)
     else:
-        least = bias.max(initial=0.0)
-    return np.maximum(scale, np.float32(least / INT32_HALF / step))
+        most = least.max(initial=0.0)
+    return np.maximum(scale, np.float32(most))
 
 
 def _bias_element(scale: np.ndarray, size: int, storage: Storage) -> Element:

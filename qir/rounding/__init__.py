@@ -6,7 +6,14 @@ The contracts are in contracts.py; qir/targets/xla/rescale.py has the same arith
 
 from .clipping import CLIPS
 from .contracts import CONTRACTS, OPERAND_LIMIT, contract
-from .grids import activation_grid, dequantize_array, quantize_array, real, weight_scale
+from .grids import (
+    activation_grid,
+    dequantize_array,
+    quantize_array,
+    real,
+    symmetric_scale,
+    weight_scale,
+)
 from .rescale import (
     Rescale,
     apply,
@@ -18,10 +25,12 @@ from .rescale import (
     requantize,
     saturate,
     sum_apply,
+    widened,
 )
 
 __all__ = [
     "CLIPS", "CONTRACTS", "OPERAND_LIMIT", "Rescale", "activation_grid", "apply", "contract",
     "dequantize_array", "derive", "derive_sum", "factors", "held", "make_rescale",
-    "quantize_array", "real", "requantize", "saturate", "sum_apply", "weight_scale",
+    "quantize_array", "real", "requantize", "saturate", "sum_apply", "symmetric_scale",
+    "weight_scale", "widened",
 ]  # fmt: skip

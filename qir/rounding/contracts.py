@@ -17,7 +17,9 @@ from .grids import half_away
 
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 OPERAND_LIMIT = 255
-"""The largest |stored - zero point| of an 8-bit operand, which sums are made for."""
+"""The largest |stored - zero point| of an 8-bit operand, which most sums are made for."""
+OPERAND_LIMIT_16 = 2**15
+"""That of a 16-bit operand whose zero point is 0."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Contract:
     operands: 1, or 2 for a weighted sum. derive: real factor, or two scales and the output's,
     -> numbers. apply: (operands, **numbers) -> i64, to be cut to 32 bits. factors: numbers -> the
     real factor, or that of both operands. held: (operands, **numbers) -> the integers on the way,
-    see fixed.py. sum: the contract that sums go by where this one is used.
+    see fixed.py. sum: the contract that sums go by where this one is used. wide: the one that takes
+    its place where accumulators have 64 bits, or the operands of a sum 16. bits: of the widest
+    accumulators it takes. limit: the largest operand of a sum.
     """
 
     doc: str
@@ -69,6 +73,9 @@ class Contract:
     factors: Callable[..., np.ndarray]
     held: Callable[..., fixed.Held]
     sum: str
+    wide: str = "tflite_16x8"
+    bits: int = 32
+    limit: int = OPERAND_LIMIT
 
 
 def contract(name: str, operands: int | None = None) -> Contract:
@@ -126,8 +133,6 @@ def _derive_f64(real):
 
 
 def _apply_f64(acc, multiplier, shift):
-    if acc.dtype != np.int32:
-        refuse("float64_half_away", f"accumulators are i32, found {acc.dtype}")
     value = half_away(acc.astype(np.float64) * np.ldexp(multiplier.astype(np.float64), shift - 53))
     return np.clip(value, INT32_MIN, INT32_MAX).astype(np.int64)
 
@@ -136,10 +141,17 @@ def _f64_factors(multiplier, shift):
     return np.ldexp(multiplier.astype(np.float64), shift - 53)
 
 
-def _derive_tflite_sum(name, s1, s2, s_out):
+def _derive_16x8(real):
+    numbers = _quantize_multiplier(real, "tflite_16x8")
+    if (numbers["shift"] > 14).any():
+        refuse("tflite_16x8", f"a rescale factor is below 2**14, found {np.max(real)}")
+    return numbers | {"multiplier": fixed.sixteen_bits(numbers["multiplier"])}
+
+
+def _derive_tflite_sum(name, left, s1, s2, s_out):
     s1, s2, s_out = float(s1), float(s2), float(s_out)
     largest = 2 * max(s1, abs(s2))
-    real = np.array([s1 / largest, abs(s2) / largest, largest / (2**fixed.LEFT * s_out)])
+    real = np.array([s1 / largest, abs(s2) / largest, largest / (2**left * s_out)])
     if real[2] >= 1:
         refuse(name, f"scales {s1} and {s2} are too large for an output scale of {s_out}")
     numbers = _quantize_multiplier(real, name)
@@ -175,19 +187,21 @@ def _fixed(name, doc, kernel, sum, saturating=False):
     return Contract(doc, 1, numbers, derive, apply, fixed.fixed_factors, held, sum)
 
 
-def _tflite_sum(doc, kernel, name):
+def _tflite_sum(doc, kernel, name, left=fixed.LEFT, limit=OPERAND_LIMIT):
     numbers = {"multiplier": Number(np.int32, -INT32_MAX, INT32_MAX, 3),
                "shift": Number(np.int32, -31, 30, 3)}  # fmt: skip
-    derive, apply = partial(_derive_tflite_sum, name), partial(fixed.apply_sum, kernel)
-    held = partial(fixed.held_sum, kernel)
-    return Contract(doc, 2, numbers, derive, apply, fixed.sum_factors, held, name)
+    derive, apply = partial(_derive_tflite_sum, name, left), partial(fixed.apply_sum, kernel,
+                                                                     left=left)  # fmt: skip
+    held = partial(fixed.held_sum, kernel, left=left)
+    return Contract(doc, 2, numbers, derive, apply, partial(fixed.sum_factors, left=left), held,
+                    name, "tflite_add_16", limit=limit)  # fmt: skip
 
 
 def _weighted(doc, derive, name, largest, low, high):
     numbers = {"multiplier": Number(np.int32, -largest, largest, 2),
                "shift": Number(np.int32, low, high)}  # fmt: skip
     return Contract(doc, 2, numbers, derive, fixed.apply_weighted, fixed.weighted_factors,
-                    fixed.held_weighted, name)  # fmt: skip
+                    fixed.held_weighted, name, "tflite_add_16")  # fmt: skip
 
 
 CONTRACTS: dict[str, Contract] = {
@@ -214,11 +228,23 @@ CONTRACTS: dict[str, Contract] = {
         "f64(accumulator) times an f64 scale, multiplier * 2**(shift - 53), rounded half away "
         "from zero (FULLY_CONNECTED of TFLite BUILTIN_REF).",
         1, {"multiplier": Number(np.int64, 0, 2**53 - 1), "shift": Number(np.int32, -31, 31)},
-        _derive_f64, _apply_f64, _f64_factors, _held_nothing, "tflite_add"),
+        _derive_f64, _apply_f64, _f64_factors, _held_nothing, "tflite_add",
+        "float64_half_away", 64),
+    "tflite_16x8": Contract(
+        "The accumulator, of 64 bits or 32, times a multiplier with 15 bits of fraction, shifted "
+        "right by 15 - shift and rounded half up (TFLite's kernels of 16-bit activations and "
+        "8-bit weights, both of its kernel sets).",
+        1, {"multiplier": Number(np.int32, 0, 0x7FFF), "shift": Number(np.int32, -31, 14)},
+        _derive_16x8, fixed.apply_16x8, fixed.factors_16x8, fixed.held_16x8, "tflite_add_16",
+        "tflite_16x8", 64),
     "tflite_add": _tflite_sum(
         "TFLite's ADD and SUB: operands shifted left by 20 and brought to twice the larger "
         "scale, their sum to the output's, each by tflite_reference (both of its kernel sets).",
         fixed.half_away, "tflite_add"),
+    "tflite_add_16": _tflite_sum(
+        "TFLite's ADD and SUB of 16 bits without zero points: as tflite_add, but shifted left by "
+        "15.",
+        fixed.half_away, "tflite_add_16", fixed.LEFT_16, OPERAND_LIMIT_16),
     "single_add": _tflite_sum(
         "TFLite's ADD and SUB with each step by single.",
         fixed.single, "single_add"),

@@ -8,10 +8,8 @@ in every operand, so that the values at the ends enclose all others.
 
 import numpy as np
 
-from ..errors import QirError
-
-LEFT = 20
-"""By how many bits TFLite shifts the operands of an 8-bit sum before it rescales them."""
+LEFT, LEFT_16 = 20, 15
+"""By how many bits TFLite shifts operands of 8 bits, and of 16, before it adds them."""
 
 Held = list[tuple[str, np.ndarray, int]]
 
@@ -49,18 +47,32 @@ def single(x, q, e):
 
 
 def apply_fixed(kernel, acc, multiplier, shift):
-    """Accumulators by a kernel; i64 ones by the one that TFLite has for them."""
-    q, e = multiplier.astype(np.int64), shift.astype(np.int64)
-    if acc.dtype == np.int32:
-        return kernel(acc.astype(np.int64), q, e)
-    if (e > 14).any():
-        raise QirError(f"64-bit accumulators take factors below 2**14, found shift {e.max()}")
-    return (acc * _sixteen_bits(q) + (1 << (14 - e))) >> (15 - e)
+    """Accumulators of 32 bits by a kernel."""
+    return kernel(acc.astype(np.int64), multiplier.astype(np.int64), shift.astype(np.int64))
 
 
-def _sixteen_bits(q):
-    # All of TFLite's kernels rescale 64-bit accumulators by a multiplier of 16 bits.
+def sixteen_bits(q):
+    """A multiplier with 31 bits of fraction as TFLite has it for 64-bit accumulators, with 15."""
     return np.where(q < 0x7FFF0000, (q + 2**15) >> 16, 0x7FFF)
+
+
+def apply_16x8(acc, multiplier, shift):
+    """Accumulators times a multiplier with 15 bits of fraction, in 64 bits, rounded half up."""
+    q, e = multiplier.astype(np.int64), shift.astype(np.int64)
+    return (acc.astype(np.int64) * q + (1 << (14 - e))) >> (15 - e)
+
+
+def factors_16x8(multiplier, shift) -> np.ndarray:
+    """The real factors of multipliers with 15 bits of fraction."""
+    return np.ldexp(multiplier.astype(np.float64), shift - 15)
+
+
+def held_16x8(acc, multiplier, shift) -> Held:
+    """The product in 64 bits, and what is left of it in 32."""
+    q, e = multiplier.astype(np.int64), shift.astype(np.int64)
+    product = acc.astype(object) * q  # Python's integers do not overflow
+    return [("the accumulator times the multiplier", product, 64),
+            ("the accumulator rescaled", (product + (1 << (14 - e))) >> (15 - e), 32)]  # fmt: skip
 
 
 def fixed_factors(multiplier, shift) -> np.ndarray:
@@ -71,32 +83,28 @@ def fixed_factors(multiplier, shift) -> np.ndarray:
 def held_fixed(kernel, acc, multiplier, shift, what="the accumulator") -> Held:
     """What a kernel holds while it rescales accumulators."""
     q, e = multiplier.astype(np.int64), shift.astype(np.int64)
-    if acc.dtype != np.int32:
-        product = acc.astype(object) * _sixteen_bits(q)  # Python's integers do not overflow
-        return [(f"{what} times the multiplier", product, 64),
-                (f"{what} rescaled", (product + (1 << (14 - e))) >> (15 - e), 32)]  # fmt: skip
     acc = acc.astype(np.int64)
     if kernel is single:
         return [(f"{what} rescaled", single(acc, q, e), 32)]
     return [(f"{what} shifted left", acc << np.maximum(e, 0), 32)]
 
 
-def apply_sum(kernel, a, b, multiplier, shift):
+def apply_sum(kernel, a, b, multiplier, shift, left=LEFT):
     """TFLite's weighted sum: both operands by a kernel, then their sum."""
     (q1, q2, q3), (e1, e2, e3) = multiplier.astype(np.int64), shift.astype(np.int64)
-    return kernel(wrap(kernel(a << LEFT, q1, e1) + kernel(b << LEFT, q2, e2)), q3, e3)
+    return kernel(wrap(kernel(a << left, q1, e1) + kernel(b << left, q2, e2)), q3, e3)
 
 
-def sum_factors(multiplier, shift) -> np.ndarray:
+def sum_factors(multiplier, shift, left=LEFT) -> np.ndarray:
     """The real factors of both operands of TFLite's sum."""
     first, second, last = fixed_factors(multiplier, shift)
-    return np.array([first, second]) * last * 2.0**LEFT
+    return np.array([first, second]) * last * 2.0**left
 
 
-def held_sum(kernel, a, b, multiplier, shift) -> Held:
-    """What TFLite's weighted sum holds, for operands of at most 8 bits."""
+def held_sum(kernel, a, b, multiplier, shift, left=LEFT) -> Held:
+    """What TFLite's weighted sum holds, for operands within the contract's limit."""
     (q1, q2, q3), (e1, e2, e3) = multiplier.astype(np.int64), shift.astype(np.int64)
-    left, right = a << LEFT, b << LEFT
+    left, right = a << left, b << left
     total = kernel(left, q1, e1) + kernel(right, q2, e2)
     parts = ((left, q1, e1, "the left operand"), (right, q2, e2, "the right operand"),
              (wrap(total), q3, e3, "the sum"))  # fmt: skip

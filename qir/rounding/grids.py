@@ -28,6 +28,17 @@ def activation_grid(rmin: float, rmax: float, lo: int = -128, hi: int = 127):
     return np.float32(scale), int(np.clip(half_away(np.float64(zero)), lo, hi))
 
 
+def symmetric_scale(rmin: float, rmax: float, hi: int = 2**15 - 1) -> np.float32:
+    """The f32 scale of an activation of zero point 0 seen between rmin and rmax.
+
+    The larger magnitude is the highest stored value, as TensorFlow Lite has it for 16 bits; a range
+    within 1e-6 of zero counts as 1e-6.
+    """
+    if not (np.isfinite(rmin) and np.isfinite(rmax) and rmin <= rmax):
+        raise QirError(f"[{rmin}, {rmax}] is no range of an activation")
+    return np.float32(max(abs(float(rmin)), abs(float(rmax)), NEAR_ZERO) / hi)
+
+
 def weight_scale(absmax, hi: int = 127) -> np.ndarray:
     """The f32 scale of symmetric weights whose largest magnitude is `absmax`: absmax / hi.
 
@@ -44,15 +55,17 @@ def quantize_array(x, scale, zero, lo: int, hi: int) -> np.ndarray:
     """Reals as stored integers, i32: x / scale rounded half away from zero, + zero, clamped.
 
     scale, zero: broadcast against x. In f32 as TFLite's QUANTIZE does it, in f64 where the range
-    is beyond f32's integers (32-bit biases). NaN becomes the zero point.
+    is beyond f32's integers (32-bit biases). A range beyond 32 bits gives i64, of at most 2**53,
+    up to where f64 has all integers. NaN becomes the zero point.
     """
     zero = np.asarray(zero, np.int64)
-    low, high = int(lo) - zero, int(hi) - zero
+    stored = np.int32 if -(2**31) <= int(lo) <= int(hi) < 2**31 else np.int64
+    low, high = max(int(lo), -(2**53)) - zero, min(int(hi), 2**53) - zero
     real = np.float32 if in_f32(low, high) else np.float64
     with np.errstate(over="ignore", invalid="ignore"):
         value = np.asarray(x, real) / np.asarray(scale, real)
     value = half_away(np.clip(value, low.astype(real), high.astype(real)))
-    return (np.where(np.isnan(value), 0, value).astype(np.int64) + zero).astype(np.int32)
+    return (np.where(np.isnan(value), 0, value).astype(np.int64) + zero).astype(stored)
 
 
 def dequantize_array(q, scale, zero) -> np.ndarray:

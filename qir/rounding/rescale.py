@@ -81,16 +81,22 @@ def derive(name: str, real_scale) -> Rescale:
     return Rescale(name, **contract(name, 1).derive(real))
 
 
-def derive_sum(name: str, s1: float, s2: float, s_out: float) -> Rescale:
+def widened(name: str) -> str:
+    """The contract in place of another for 64-bit accumulators, or a sum of 16-bit operands."""
+    return contract(name).wide
+
+
+def derive_sum(name: str, s1: float, s2: float, s_out: float, wide: bool = False) -> Rescale:
     """The numbers of `(a * s1 + b * s2) / s_out`; a negative `s2` makes it a difference.
 
     name: a sum's contract, or another one: then the sum's that goes with it (`Contract.sum`).
-    s1, s2, s_out: f32 scales. QirError where the ratios are beyond what the contract can hold.
+    s1, s2, s_out: f32 scales. wide: of 16-bit operands. QirError where the ratios are beyond what
+    the contract can hold.
     """
     s1, s2, s_out = (np.float32(s) for s in (s1, s2, s_out))
     if not (np.isfinite([s1, s2, s_out]).all() and s1 > 0 and s2 != 0 and s_out > 0):
         refuse(name, f"scales are positive and finite, found {s1}, {s2} and {s_out}")
-    name = contract(name).sum
+    name = widened(contract(name).sum) if wide else contract(name).sum
     return Rescale(name, **CONTRACTS[name].derive(s1, s2, s_out))
 
 
@@ -100,14 +106,16 @@ def apply(rescale: Rescale, acc: np.ndarray) -> np.ndarray:
     No zero point, no clamp. Fixed-point contracts wrap at 32 bits where the C code they come
     from does; float ones saturate.
     """
-    run = contract(rescale.rounding, 1).apply
+    found = contract(rescale.rounding, 1)
     acc = np.asarray(acc)
     if acc.dtype not in (np.int32, np.int64):
         refuse(rescale.rounding, f"accumulators are i32 or i64, found {acc.dtype}")
+    if 8 * acc.itemsize > found.bits:
+        refuse(rescale.rounding, f"accumulators are i32, found i64; {found.wide} takes these")
     for name, value in rescale.fields().items():
         if value.ndim and acc.shape[-1:] != value.shape:
             refuse(rescale.rounding, f"{value.size} {name}s do not fit shape {acc.shape}")
-    return run(acc, **rescale.fields()).astype(np.int32)
+    return found.apply(acc, **rescale.fields()).astype(np.int32)
 
 
 def requantize(rescale: Rescale, acc: np.ndarray, zero: int, lo: int, hi: int) -> np.ndarray:
@@ -116,17 +124,19 @@ def requantize(rescale: Rescale, acc: np.ndarray, zero: int, lo: int, hi: int) -
 
 
 def sum_apply(rescale: Rescale, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The weighted sum of two 8-bit tensors already without their zero points; i32.
+    """The weighted sum of two tensors already without their zero points; i32.
 
-    a, b: integers in [-255, 255], broadcast together. No output zero point, no clamp.
+    a, b: integers within the contract's limit, [-255, 255] for all but those of 16-bit operands,
+    broadcast together. No output zero point, no clamp.
     """
-    run = contract(rescale.rounding, 2).apply
+    found = contract(rescale.rounding, 2)
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
     largest = max(np.abs(a).max(initial=0), np.abs(b).max(initial=0))
-    if largest > OPERAND_LIMIT:
-        refuse(rescale.rounding, f"a sum's operands are at most {OPERAND_LIMIT} from their zero "
-                                 f"points, as 8-bit ones are; found {largest}")  # fmt: skip
-    return run(a, b, **rescale.fields()).astype(np.int32)
+    if largest > found.limit:
+        kind = "8-bit ones are" if found.limit == OPERAND_LIMIT else "16-bit ones without are"
+        refuse(rescale.rounding, f"a sum's operands are at most {found.limit} from their zero "
+                                 f"points, as {kind}; found {largest}")  # fmt: skip
+    return found.apply(a, b, **rescale.fields()).astype(np.int32)
 
 
 def factors(rescale: Rescale) -> np.ndarray:

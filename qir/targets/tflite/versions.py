@@ -14,6 +14,8 @@ OLDEST = "1.5.0"
 HYBRID = {"CONV_2D": (2, 5), "DEPTHWISE_CONV_2D": (4, 6), "FULLY_CONNECTED": (9, 12),
           "UNIDIRECTIONAL_SEQUENCE_LSTM": (3, 3)}  # fmt: skip
 """Versions with integer weights of one scale and of several (`op_version.cc` of TensorFlow)."""
+STATED_BIAS = {"CONV_2D": 8, "FULLY_CONNECTED": 11, "TRANSPOSE_CONV": 5}
+"""Versions that say what the bias beside an input of 16 bits is stored in."""
 
 
 @cache
@@ -22,7 +24,8 @@ def capabilities() -> dict[str, dict]:
 
     inputs: by slot, role, storage, granularity and axis. same_scale: which of its tensors share
     one grid. fixed_output_int8, fixed_output_int16: scale and zero point. int16x8: whether it has
-    16-bit activations. op_version_int8: the version for 8 bits.
+    16-bit activations. op_version_int8, op_version_int16: the version for 8 bits, and for 16 where
+    that is another than 1 (`op_version.cc` of TensorFlow).
     """
     return json.loads(resources.files(__package__).joinpath("capabilities.json").read_text())
 
@@ -50,9 +53,14 @@ def version_of(op: Op) -> int:
     if operator in HYBRID and is_hybrid(op.operands[0], op.operands[1]):
         one_scale, several = HYBRID[operator]
         return one_scale if op.operands[1].type.grid.per_tensor else several
+    if op.attributes.get("quantized_bias_type", "FLOAT32") != "FLOAT32":
+        return STATED_BIAS[operator]
+    if operator == "QUANTIZE" and op.dtype.bits == 16:
+        return 2
     if first is None or first.grid is None:
         return 1
-    return capabilities().get(operator, {}).get("op_version_int8") or 1
+    bits = 16 if first.dtype.bits == 16 else 8
+    return capabilities().get(operator, {}).get(f"op_version_int{bits}") or 1
 
 
 def _of_dequantize(x: Type) -> int:

@@ -17,10 +17,12 @@ TARGET = Target(
     compiler="qir.targets.xla.compile:compile_func",
     limits={
         "accumulator_bits": 32,
+        "wide_accumulator_bits": 64,
         "multiplier_bits": {"": 32, "float64_half_away": 54},
         "shift_range": {"": (-31, 31)},
     },
-    schemes=("int8_per_channel", "int8_per_tensor", "dynamic_range", "weight_only_i8",
+    schemes=("int8_per_channel", "int8_per_tensor", "int16_per_channel", "int16_per_tensor",
+             "dynamic_range", "weight_only_i8",
              "weight_only_i4", "weight_only_i2", "weight_only_f16",
              "weight_only_bf16"),  # fmt: skip
     layers="qir.targets.native.layers:layers",

@@ -14,7 +14,7 @@ from ...errors import QirError
 from ...evaluate import checked_inputs, evaluate_op
 from ...ir import Func, Op, place_of
 from ...types import TupleType, Type
-from .lower_quant import wide
+from .lower_quant import wide_program
 from .table import lowerings
 
 EMBEDDED = 4096
@@ -46,7 +46,7 @@ def build(func: Func) -> Callable[..., tuple]:
     """`compile_func` without the checks of shapes and storages."""
     refuse_fork()
     require_lowerings(func.ops)
-    types = any(map(wide, func.ops))
+    types = wide_program(func)
     specs = [jax.ShapeDtypeStruct(p.shape, p.dtype.numpy) for p in func.parameters]
     with jax.enable_x64(types):
         trace = jax.make_jaxpr(lambda *xs: lowered(func, xs))(*specs)

@@ -15,7 +15,7 @@ from jaxlib.mlir.dialects import stablehlo
 from ...errors import QirError
 from ...ir import Func, Module
 from .compile import lowered, refuse_fork, require_lowerings
-from .lower_quant import wide
+from .lower_quant import wide_program
 
 
 def exported(module: Module, suffix: str) -> str | bytes:
@@ -48,7 +48,7 @@ def _program(func: Func) -> export.Exported:
         return results[0] if len(results) == 1 else results
 
     specs = [jax.ShapeDtypeStruct(p.shape, p.dtype.numpy) for p in func.parameters]
-    with jax.enable_x64(any(map(wide, func.ops))):
+    with jax.enable_x64(wide_program(func)):
         return export.export(jax.jit(main), platforms=("cpu",))(*specs)
 
 

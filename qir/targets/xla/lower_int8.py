@@ -12,10 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qir.dialects.int8.dialect import sum_type
+
 from ... import shapes
 from ...errors import QirError
 from ...ir import place_of
-from . import rescale
+from ...rounding import contract
+from . import rescale, words
 from .kernels.norm import layer_norm, rms_norm
 from .kernels.pool import average_pool
 from .kernels.reduce import sum_axes
@@ -31,6 +34,7 @@ from .lower_nn import (
     window_reduced,
 )
 from .table import lowers
+from .wide_sums import biased_words, require_few, wide_matmul, wide_sums
 
 
 def bounds(op) -> tuple[int, int]:
@@ -76,12 +80,23 @@ def summed(array, axes):
 
 
 def biased(acc, b, correction=None):
-    """Accumulators plus a bias (i64 ones take the sums with them), minus a correction."""
-    if b is not None and b.dtype == np.int64:
-        acc = acc.astype(jnp.int64)
+    """Accumulators plus a bias, minus a correction."""
     if correction is not None:
         b = -correction if b is None else b - correction
     return acc if b is None else acc + b
+
+
+def sums_of_products(op, x, w, b, product, taps: tuple[int, ...]):
+    """What an op sums up, with its bias: i32, or `Words` where its sums have 64 bits.
+
+    product: from integers x, a weight of their storage and what x is padded with to sums i32. taps:
+    the axes of the weight that a sum goes over.
+    """
+    if sum_type(op) is np.int64:
+        return wide_sums(op, x, w, b, product, taps)
+    x, zero = factor(op, 0, x)
+    correction = zero * summed(w, taps).reshape(-1) if zero else None
+    return biased(product(*alike(x, w), zero), b, correction)
 
 
 def _padded(x, zero, pads):
@@ -97,27 +112,32 @@ def _pads(op, window):
 
 @lowers("int8.conv2d")
 def _(op, x, w, b=None):
-    a = op.attributes
-    x, zero = factor(op, 0, x)
-    correction = zero * summed(w, (0, 1, 2)) if zero else None
-    x, w = alike(_padded(x, zero, _pads(op, w.shape[:2])), w)
-    acc = lax.conv_general_dilated(
-        kept_apart(x), w, a["strides"], "VALID", rhs_dilation=a["dilation"],
-        dimension_numbers=LAYOUT, feature_group_count=a["groups"], preferred_element_type=jnp.int32,
-    )  # fmt: skip
-    return finished(op, biased(acc, b, correction))
+    a, pads = op.attributes, _pads(op, w.shape[:2])
+
+    def product(x, w, zero):
+        return lax.conv_general_dilated(
+            kept_apart(_padded(x, zero, pads)), w, a["strides"], "VALID",
+            rhs_dilation=a["dilation"], dimension_numbers=LAYOUT, feature_group_count=a["groups"],
+            preferred_element_type=jnp.int32,
+        )  # fmt: skip
+
+    return finished(op, sums_of_products(op, x, w, b, product, (0, 1, 2)))
 
 
 @lowers("int8.depthwise_conv2d")
 def _(op, x, w, b=None):
     # XLA's grouped int8 convolution does 1 GOP/s; products of slices fuse into one loop.
-    x = _padded(centred(op, 0, x), 0, _pads(op, w.shape[:2]))
-    shape = (*op.shape[:3], x.shape[3], w.shape[3])
-    acc = jnp.zeros(shape, jnp.int32)
-    for tap in np.ndindex(*w.shape[:2]):
-        part = _window_elements(x, tap, op.attributes, op.shape[1:3])
-        acc = acc + part[..., None] * w[tap].astype(jnp.int32)
-    return finished(op, biased(acc.reshape(op.shape), b))
+    pads = _pads(op, w.shape[:2])
+
+    def product(x, w, zero):
+        x = _padded(x.astype(jnp.int32), zero, pads)
+        acc = jnp.zeros((*op.shape[:3], x.shape[3], w.shape[3]), jnp.int32)
+        for tap in np.ndindex(*w.shape[:2]):
+            part = _window_elements(x, tap, op.attributes, op.shape[1:3])
+            acc = acc + part[..., None] * w[tap].astype(jnp.int32)
+        return acc.reshape(op.shape)
+
+    return finished(op, sums_of_products(op, x, w, b, product, (0, 1)))
 
 
 def _window_elements(x, tap, attributes, out):
@@ -131,26 +151,36 @@ def _window_elements(x, tap, attributes, out):
 @lowers("int8.transposed_conv2d")
 def _(op, x, w, b=None):
     # The zeros that dilation puts between elements are no zero points: those come off first.
-    x, w = alike(centred(op, 0, x), lax.rev(w, (0, 1)).astype(jnp.int32))
-    acc = lax.conv_general_dilated(
-        x, w, (1, 1), transposed_pads(op), lhs_dilation=op.attributes["strides"],
-        dimension_numbers=LAYOUT, preferred_element_type=jnp.int32,
-    )  # fmt: skip
-    return finished(op, biased(acc, b))
+    w = lax.rev(w, (0, 1)).astype(jnp.int32)
+
+    def product(x):
+        return lax.conv_general_dilated(
+            x, w, (1, 1), transposed_pads(op), lhs_dilation=op.attributes["strides"],
+            dimension_numbers=LAYOUT, preferred_element_type=jnp.int32,
+        )  # fmt: skip
+
+    x = centred(op, 0, x)
+    if sum_type(op) is np.int32:
+        return finished(op, biased(product(x), b))
+    require_few(op, 4 * math.prod(w.shape[:3]))  # parts of 9 bits and of 8 without a sign
+    high, low = (words.of_i32(product(part)) for part in (x >> 8, x & 255))
+    return finished(op, biased_words(op, words.plus(words.shifted_left(high, 8), low), b))
 
 
 @lowers("int8.dense")
 def _(op, x, w, b=None):
-    x, zero = factor(op, 0, x)
-    correction = zero * summed(w, 0) if zero else None
-    x, w = alike(x, w)
-    rows = jnp.reshape(x, (-1, x.shape[-1]))
-    acc = lax.dot_general(rows, w, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
-    return finished(op, biased(acc.reshape(op.shape), b, correction))
+    def product(x, w, zero):
+        rows = jnp.reshape(x, (-1, x.shape[-1]))
+        acc = lax.dot_general(rows, w, (((1,), (0,)), ((), ())), preferred_element_type=jnp.int32)
+        return acc.reshape(op.shape)
+
+    return finished(op, sums_of_products(op, x, w, b, product, (0,)))
 
 
 @lowers("int8.matmul")
 def _(op, a, b):
+    if sum_type(op) is np.int64:
+        return finished(op, wide_matmul(op, a, b))
     a, a_zero = factor(op, 0, a)
     b, b_zero = factor(op, 1, b)
     a, b = alike(a, b)
@@ -168,12 +198,13 @@ def _(op, a, b):
 
 @lowers("int8.add", "int8.sub")
 def _(op, a, b):
-    if any(operand.dtype.bits > 8 for operand in op.operands):
-        raise QirError(
-            f"{op.kind} takes operands of at most 8 bits on XLA, found "
-            f"{op.operands[0].type} and {op.operands[1].type}",
-            at=place_of(op),
-        )
+    limit = contract(op.attributes["rescale"].rounding).limit
+    for operand in op.operands:
+        zero = int(operand.type.zero)
+        if max(operand.dtype.hi - zero, zero - operand.dtype.lo) > limit:
+            raise QirError(f"{op.kind}: {op.attributes['rescale'].rounding} takes what is at most "
+                           f"{limit} from its zero point, found {operand.type}",
+                           at=place_of(op))  # fmt: skip
     total = rescale.sum_apply(op.attributes["rescale"], centred(op, 0, a), centred(op, 1, b))
     total = rescale.saturate(total, int(op.type.zero), *bounds(op))
     return _settled(total.astype(op.dtype.numpy), a, b)
@@ -267,7 +298,7 @@ def _(op, x):
 
 @lowers("int8.softmax")
 def _(op, x, exps, mask=None):
-    return softmax(x, exps, mask, axis=op.attributes["axis"])
+    return softmax(x, exps, mask, axis=op.attributes["axis"], bits=op.dtype.bits)
 
 
 @lowers("int8.layer_norm")

@@ -22,6 +22,26 @@ from .lower_tflite import WIDE
 from .table import lowers
 
 
+def wide_program(func) -> bool:
+    """Whether a function needs 64-bit types on XLA.
+
+    What depends on constants alone is numpy's, and so are biases of 64 bits, which sums in words
+    take as they are (`wide_sums.py`).
+    """
+    biases = {op.operands[2] for op in func.ops if op.kind in BIASED and len(op.operands) > 2}
+    known = {b for b in biases if b.is_const} - set(func.results)
+    return any(wide(op) for op in func.ops if op not in known and not _known(op))
+
+
+BIASED = ("int8.conv2d", "int8.depthwise_conv2d", "int8.transposed_conv2d", "int8.dense",
+          "xla.conv", "xla.depthwise", "xla.dot")  # fmt: skip
+"""Ops whose bias, their third operand, may have 64 bits."""
+
+
+def _known(op) -> bool:
+    return bool(op.operands) and all(operand.is_const for operand in op.operands)
+
+
 def wide(op) -> bool:
     """Whether an op holds 64-bit numbers or needs them on the way."""
     types = op.type.items if isinstance(op.type, TupleType) else (op.type,)

@@ -7,7 +7,12 @@ from jax import lax
 from qir.dialects.int8.tflite_reductions import multiplied, over_last
 
 from ...rounding import gemmlowp
-from .kernels.softmax_tflite import in_order, softmax_f32, softmax_gemmlowp
+from .kernels.softmax_tflite import (
+    in_order,
+    softmax_f32,
+    softmax_gemmlowp,
+    softmax_interpolated,
+)
 from .table import lowers
 
 WIDE = ("int8.gru", "int8.l2_norm", "int8.lstm", "int8.prod", "int8.log_softmax_f32",
@@ -23,6 +28,11 @@ def _(op, x, exps):
 @lowers("int8.softmax_f32")
 def _(op, x, exps):
     return softmax_f32(x, exps, lo=op.type.lo, hi=op.type.hi)
+
+
+@lowers("int8.softmax_interpolated")
+def _(op, x, exps, reciprocals):
+    return softmax_interpolated(x, exps, reciprocals)
 
 
 @lowers("int8.l2_norm")

@@ -2,8 +2,8 @@
 
 Nothing here needs 64-bit mode: a 32 x 31 bit product is formed from 16-bit halves, which on a CPU
 takes less time than XLA's 64-bit integers for double rounding and half as long again for single.
-Only accumulators that are i64 themselves (16x8) are computed in i64, where that mode is on.
-The numbers of a contract become constants of the traced function.
+Accumulators of 64 bits (16x8) are `Words`, two of 32 bits. The numbers of a contract become
+constants of the traced function.
 """
 
 import jax.numpy as jnp
@@ -12,7 +12,10 @@ from jax import lax
 
 from ...errors import QirError
 from ...rounding import Rescale, contract
+from ...rounding.contracts import refuse
 from ...rounding.grids import EXACT_IN_F32, in_f32
+from . import words
+from .words import Words
 
 _MAGIC = np.float32(1.5 * 2**23)
 """Added to an f32 of at most 2**22 it leaves the integer, rounded half to even, in the low bits."""
@@ -20,9 +23,12 @@ _MAGIC_BITS = 0x4B400000
 
 
 def apply(rescale: Rescale, acc):
-    """Accumulators [..., C] rescaled to i32, as `qir.rounding.apply` does."""
-    contract(rescale.rounding, 1)
-    return _ONE[rescale.rounding](jnp.asarray(acc), **rescale.fields())
+    """Accumulators [..., C], i32 or `Words`, rescaled to i32, as `qir.rounding.apply` does."""
+    found = contract(rescale.rounding, 1)
+    if isinstance(acc, Words) and found.bits == 32:
+        refuse(rescale.rounding, f"accumulators are i32, found i64; {found.wide} takes these")
+    acc = acc if isinstance(acc, Words) else jnp.asarray(acc)
+    return _ONE[rescale.rounding](acc, **rescale.fields())
 
 
 def requantize(rescale: Rescale, acc, zero: int, lo: int, hi: int):
@@ -37,7 +43,7 @@ def requantize(rescale: Rescale, acc, zero: int, lo: int, hi: int):
 
 
 def sum_apply(rescale: Rescale, a, b):
-    """The weighted sum of two 8-bit tensors without their zero points (i32 in [-255, 255]); i32."""
+    """The weighted sum of two tensors without their zero points (i32, within the limit); i32."""
     contract(rescale.rounding, 2)
     a, b = (jnp.asarray(x).astype(jnp.int32) for x in (a, b))
     return _TWO[rescale.rounding](a, b, **rescale.fields())
@@ -125,16 +131,15 @@ def _single_fixed(x, q, e):
 
 
 def _fixed(kernel):
-    def run(acc, multiplier, shift):
-        q, e = multiplier.astype(np.int64), shift.astype(np.int64)
-        if acc.dtype == jnp.int32:
-            return kernel(acc, q, e)
-        if (e > 14).any():
-            raise QirError(f"64-bit accumulators take factors below 2**14, found shift {e.max()}")
-        q = np.where(q < 0x7FFF0000, (q + 2**15) >> 16, 0x7FFF)
-        return ((acc * q + (np.int64(1) << (14 - e))) >> (15 - e)).astype(jnp.int32)
+    return lambda acc, multiplier, shift: kernel(acc, multiplier.astype(np.int64),
+                                                 shift.astype(np.int64))  # fmt: skip
 
-    return run
+
+def _16x8(acc, multiplier, shift):
+    e = shift.astype(np.int64)
+    acc = acc if isinstance(acc, Words) else words.of_i32(acc)
+    product = words.times(acc, multiplier)
+    return words.shifted_right(words.plus(product, words.of_constant(1 << (14 - e))), 15 - e)
 
 
 def _f32_half_even(acc, scale):
@@ -146,31 +151,45 @@ def _float64_half_away(acc, multiplier, shift):
     # f64 rounds |acc| * multiplier = p to 53 bits, half to even, before the half away from zero.
     # With d = bits(p) - 53 bits to drop that is (p + 2**(d-1) + 2**(s-1)) >> s, s = 53 - shift:
     # a tie of the first rounding that touches one of the second goes up to it, which is even.
-    if acc.dtype != jnp.int32:
-        raise QirError(f"rounding float64_half_away: accumulators are i32, found {acc.dtype}")
+    # |acc| itself is exact in f64, since lowerings refuse biases that take it beyond 53 bits.
     m, s = multiplier.astype(np.int64), 53 - shift.astype(np.int64)
-    size = lax.bitcast_convert_type(jnp.abs(acc), jnp.uint32)
+    if isinstance(acc, Words):
+        size, negative = words.magnitude(acc)
+    else:
+        size, negative = [lax.bitcast_convert_type(jnp.abs(acc), jnp.uint32)], acc < 0
     limbs = _product_limbs(size, m)
-    bits = jnp.where(limbs[2] != 0, 96 - lax.clz(limbs[2]).astype(jnp.int32),
-                     64 - lax.clz(limbs[1]).astype(jnp.int32))  # fmt: skip
-    dropped = jnp.maximum(bits - 53, 0).astype(jnp.uint32)
-    nothing = np.uint32(0)
-    limbs = _add_limbs(limbs, [(np.uint32(1) << dropped) >> np.uint32(1), nothing, nothing])
+    bits = jnp.zeros_like(negative, jnp.int32)
+    for k, limb in enumerate(limbs):
+        bits = jnp.where(limb != 0, 32 * (k + 1) - lax.clz(limb).astype(jnp.int32), bits)
+    dropped = jnp.maximum(bits - 53, 0)
+    limbs = _add_limbs(limbs, [_bit(dropped - 1, k) for k in range(len(limbs))])
     half = [np.where((s - 1) // 32 == k, 1 << ((s - 1) % 32), 0).astype(np.uint32)
-            for k in range(3)]  # fmt: skip
+            for k in range(len(limbs))]  # fmt: skip
     value, over = _shift_limbs(_add_limbs(limbs, half), s)
-    largest = jnp.where(acc < 0, np.uint32(2**31), np.uint32(2**31 - 1))
+    largest = jnp.where(negative, np.uint32(2**31), np.uint32(2**31 - 1))
     value = jnp.where(over, largest, jnp.minimum(value, largest))
     value = lax.bitcast_convert_type(value, jnp.int32)
-    return jnp.where(acc < 0, -value, value)
+    return jnp.where(negative, -value, value)
+
+
+def _bit(at, k: int):
+    # 2**at in limb k of a number, nothing for at < 0.
+    inside = (at >= 32 * k) & (at < 32 * (k + 1))
+    bit = np.uint32(1) << jnp.clip(at - 32 * k, 0, 31).astype(jnp.uint32)
+    return jnp.where(inside, bit, np.uint32(0))
 
 
 def _product_limbs(a, m):
-    # u32 a times constants m < 2**53: three u32 limbs, lowest first.
-    m_low, m_high = (m & 0xFFFFFFFF).astype(np.uint32), (m >> 32).astype(np.uint32)
-    (low0, high0), (low1, high1) = _wide(a, m_low), _wide(a, m_high)
-    middle = high0 + low1
-    return [low0, middle, high1 + (middle < high0).astype(jnp.uint32)]
+    # Limbs of a number, the lowest first, times constants m < 2**53: two limbs more.
+    parts = (m & 0xFFFFFFFF).astype(np.uint32), (m >> 32).astype(np.uint32)
+    nothing = jnp.zeros(jnp.broadcast_shapes(a[0].shape, m.shape), jnp.uint32)
+    total = [nothing] * (len(a) + 2)
+    for i, limb in enumerate(a):
+        for j, part in enumerate(parts):
+            row = [nothing] * len(total)
+            row[i + j], row[i + j + 1] = _wide(limb, part)
+            total = _add_limbs(total, row)
+    return total
 
 
 def _wide(a, c):
@@ -193,29 +212,26 @@ def _add_limbs(x, y):
 
 def _shift_limbs(x, s):
     # (limbs >> s) & 0xFFFFFFFF and whether more than 32 bits are left, for constants 0 < s < 96.
-    words, bits = s // 32, (s % 32).astype(np.uint32)
-    zero = jnp.zeros_like(x[0])
-    limbs = [*x, zero]
-
-    def picked(first):
+    by, bits = s // 32, (s % 32).astype(np.uint32)
+    limbs = [*x, jnp.zeros_like(x[0])]
+    value, over = jnp.zeros_like(x[0]), jnp.zeros(x[0].shape, bool)
+    for first in range(3):
         low, above = limbs[first], limbs[first + 1]
         joined = jnp.where(bits == 0, low, (low >> bits) | (above << ((32 - bits) & 31)))
-        rest = sum(((limb != 0) for limb in limbs[first + 2 :]), above >> bits != 0)
-        return joined, rest
-
-    values = [picked(k) for k in range(3)]
-    value = jnp.where(words == 0, values[0][0], jnp.where(words == 1, values[1][0], values[2][0]))
-    over = jnp.where(words == 0, values[0][1], jnp.where(words == 1, values[1][1], values[2][1]))
+        rest = above >> bits != 0
+        for limb in limbs[first + 2 :]:
+            rest = rest | (limb != 0)
+        value, over = jnp.where(by == first, joined, value), jnp.where(by == first, rest, over)
     return value, over
 
 
-def _tflite_sum(kernel):
+def _tflite_sum(kernel, left=20):
     def rescaled(x, q, e):
         return kernel(-x if q < 0 else x, abs(q), e)
 
     def run(a, b, multiplier, shift):
         (q1, q2, q3), (e1, e2, e3) = multiplier.astype(np.int64), shift.astype(np.int64)
-        total = rescaled(a << 20, q1, e1) + rescaled(b << 20, q2, e2)
+        total = rescaled(a << left, q1, e1) + rescaled(b << left, q2, e2)
         return rescaled(total, q3, e3)
 
     return run
@@ -232,9 +248,11 @@ _ONE = {
     "single": _fixed(_single_fixed),
     "f32_half_even": _f32_half_even,
     "float64_half_away": _float64_half_away,
+    "tflite_16x8": _16x8,
 }
 _TWO = {
     "tflite_add": _tflite_sum(_half_away_fixed),
+    "tflite_add_16": _tflite_sum(_half_away_fixed, left=15),
     "single_add": _tflite_sum(_single_fixed),
     "fixed15": _weighted,
     "xnnpack_add": _weighted,

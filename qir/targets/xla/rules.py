@@ -15,6 +15,7 @@ from ...ir import Op, const
 from ...pattern import V
 from ...rewrite import Rule, rule
 from ...shapes import pads_of
+from ...types import DTYPES
 from .choice import choose_conv, choose_dot
 
 
@@ -38,20 +39,22 @@ def _weights(op: Op) -> np.ndarray:
 
 
 def _bias(op: Op) -> np.ndarray:
-    channels = op.shape[-1]
+    x, channels = op.operands[0], op.shape[-1]
+    storage = "i32" if x.dtype.bits <= 8 else "i64"
     if len(op.operands) < 3:
-        return np.zeros(channels, np.int32)
+        return np.zeros(channels, DTYPES[storage].numpy)
     b = op.operands[2]
     require(b.is_const, f"the bias is computed by {b.kind}; kernels take constants")
-    require(b.dtype.name == "i32", f"the bias is {b.dtype}; kernels take i32")
+    require(b.dtype.name == storage, f"the bias is {b.dtype}; kernels of {x.dtype} take {storage}")
     return b.value
 
 
 def _folded(op: Op, w: np.ndarray) -> Op:
     """The bias with the input's zero point taken off; w is [..., outputs]."""
     taps = w.reshape(-1, w.shape[-1]).sum(0, np.int64)
-    folded = _bias(op).astype(np.int64) - int(op.operands[0].type.zero) * taps
-    return const(folded.astype(np.int32), name=_name(op, "bias"))
+    bias = _bias(op)
+    folded = bias.astype(np.int64) - int(op.operands[0].type.zero) * taps
+    return const(folded.astype(bias.dtype), name=_name(op, "bias"))
 
 
 def _name(op: Op, part: str) -> str | None:
@@ -126,6 +129,8 @@ def depthwise_kernel(op):
 def transposed_kernel(op):
     """A transposed convolution runs as one dot of all its phases."""
     _weights(op)
+    require(op.operands[0].dtype.bits <= 8, f"the input is {op.operands[0].dtype}; its kernel "
+            "takes 8 bits")  # fmt: skip
     bias = const(_bias(op), name=_name(op, "bias"))
     return xla.transposed_conv(op.operands[0], _plain(op), bias,
                                **_taken(op, "strides", "padding"))  # fmt: skip

@@ -100,6 +100,7 @@ def _difference(steering: Steering, before: Func, after: Func, rng: Rng) -> str 
     largest = max(largest_of(before, inputs), largest_of(after, inputs))
     for old, a, b in zip(before.results, wanted, found, strict=True):
         steps = steering.steps if old.type.grid is not None else 0
+        steps *= 1 + (steps > 0 and old.dtype.bits == 16)  # multipliers of 16 bits are a step off
         complaint = unlike(old.type, a, b, largest, steps)
         if complaint is None or steering.changes is not None:
             continue

@@ -88,7 +88,7 @@ def _bias(op: Op, b: list[Op], w: Op | None = None) -> list[Op]:
     if x.grid is None:
         demanded = op.kind in DEMANDING or op.kind.startswith("hybrid.")
         return b or [const(np.zeros(channels, np.float32), name="bias")] * demanded
-    b = b or [const(np.zeros(channels, np.int32), name="bias")]
+    b = b or [const(np.zeros(channels, np.int64 if x.dtype.bits == 16 else np.int32), name="bias")]
     require(b[0].is_const, "the bias is computed")
     scale = x.scale * (w or op.operands[1]).type.scale.ravel()
     grid = Grid(scale, 0, 0) if scale.size > 1 else Grid(scale.ravel()[0], 0)

@@ -10,7 +10,7 @@ from ....errors import require
 from ....ir import Op, const
 from ....pattern import V, either
 from ....rewrite import rule
-from ....types import Element, per_tensor
+from ....types import DTYPES, Element, per_tensor
 from .fitting import finish, padded, same_rescale, stated
 
 
@@ -64,6 +64,8 @@ def place_of_extremum(op, x):
     """Its first place in both."""
     build = tfl.arg_max if op.kind == "lax.argmax" else tfl.arg_min
     require(op.dtype.name in ("i32", "i64"), f"places are i32 or i64, not {op.type}")
+    if x.dtype.name == "i16":  # as no kernel compares 16 bits here
+        x = tfl.cast(x, to=Element(DTYPES["i32"]), in_data_type="INT16", out_data_type="INT32")
     return build(x, dimension=op.attributes["axis"], output_type=f"INT{op.dtype.bits}")
 
 
@@ -79,12 +81,16 @@ def probabilities(op, x):
 def masked_probabilities(op, x, mask):
     """Softmax has no mask there: what is left out is set far below what is kept.
 
-    For integers on a wider grid, whose lowest value is that far below the one before.
+    For integers of 8 bits on a wider grid, whose lowest value is that far below the one before;
+    those of 16 bits are made real for it.
     """
     axis, to = op.attributes["axis"] % op.type.rank, stated(op)
     require(axis == op.type.rank - 1, "it is not along the last axis")
     if x.type.grid is None:
         return tfl.softmax(tfl.select_v2(mask, x, const(np.float32(-1e9))), to=to)
+    if x.dtype.bits == 16:  # its kernel gives 2^-15 to all that is far below
+        kept = tfl.select_v2(mask, tfl.dequantize(x), const(np.float32(-1e9)))
+        return tfl.quantize(tfl.softmax(kept), to=op.type.element)
     wide = _with_room_below(x.type.element, FAINT - np.log(op.shape[axis]))
     lowest = const(np.asarray(wide.lo, wide.dtype.numpy), wide[()])
     return tfl.softmax(tfl.select_v2(mask, tfl.quantize(x, to=wide), lowest), to=to)

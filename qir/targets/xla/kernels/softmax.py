@@ -1,4 +1,4 @@
-"""Softmax of int8 in 32-bit integers, as `int8.softmax` means it."""
+"""Softmax of stored integers in 32 bits, as `int8.softmax` means it."""
 
 import jax.numpy as jnp
 from jax import lax
@@ -9,12 +9,15 @@ from .taps import Array
 ONE = 2**30
 
 
-def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1) -> Array:
-    """Probabilities on the grid 1/256:-128 along `axis`, as i8, over the elements of a mask.
+def softmax(
+    x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1, bits: int = 8
+) -> Array:
+    """Probabilities along `axis` on 1/256:-128 as i8, or on 1/32768:0 as i16, where a mask holds.
 
-    exps: i32[256], entry d what a value d steps below the largest weighs; entry 0 times the length
-    of the axis is at most 2^30. A table beats a polynomial and a product of two 16-entry tables,
-    and a reciprocal for each row beats a division for each element by 3 to 1.
+    bits: 8 or 16, of the result. exps: i32, entry d what a value d steps below the largest weighs;
+    entry 0 times the length of the axis is at most 2^30. A table beats a polynomial and a product
+    of two 16-entry tables, and a reciprocal for each row beats a division for each element by 3 to
+    1.
     """
     if mask is None:
         below = jnp.max(x, axis, keepdims=True).astype(jnp.int32) - x.astype(jnp.int32)
@@ -26,4 +29,6 @@ def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1)
         e = jnp.where(below > last, 0, entries(exps, jnp.minimum(below, last)))
     total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
     reciprocal = lax.div(ONE + (total >> 1), total)
+    if bits == 16:
+        return jnp.minimum((e * reciprocal + 2**14) >> 15, 2**15 - 1).astype(jnp.int16)
     return jnp.minimum(((e * reciprocal + 2**21) >> 22) - 128, 127).astype(jnp.int8)

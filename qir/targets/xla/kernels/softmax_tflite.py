@@ -72,3 +72,15 @@ def in_order(terms):
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def softmax_interpolated(x: Array, exps: Array, reciprocals: Array) -> Array:
+    """exps, reciprocals: i32[65536] with 15 fractional bits; integers [0, 2**15 - 1], i32."""
+    x = x.astype(jnp.int32)
+    e = entries(exps, jnp.max(x, -1, keepdims=True) - x)
+    total = jnp.sum(e, -1, dtype=jnp.int32, keepdims=True)
+    headroom = lax.clz(total) - 1
+    rest = ((((total << headroom) >> 13) + 1) >> 1) - np.int32(2**16)
+    inverse = entries(reciprocals, jnp.clip(rest, 0, 2**16 - 1))
+    shift = 30 - headroom
+    return jnp.clip((e * inverse + (np.int32(1) << (shift - 1))) >> shift, 0, 2**15 - 1)
