@@ -1,8 +1,8 @@
 """Whether qir's meanings of TensorFlow Lite's operators are those of its interpreter."""
 
-from . import choices, convolutions, elementwise, functions, moves, recurrent
+from . import choices, convolutions, elementwise, functions, moves, recurrent, unsigned
 
-FAMILIES = (convolutions, elementwise, functions, choices, moves, recurrent)
+FAMILIES = (convolutions, elementwise, functions, choices, moves, recurrent, unsigned)
 
 CASES = {operator: case for family in FAMILIES for operator, case in family.CASES.items()}
 """By operator: a random function of it, from a generator of random numbers."""
