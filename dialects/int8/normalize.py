@@ -38,12 +38,12 @@ ROOT_INVERSE = 46342
 @int8.op
 def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             axis: int = -1) -> Type:  # fmt: skip
-    """Softmax along `axis` on the grid 1/256:-128, over the elements where a mask holds.
+    """Softmax along `axis` in 256ths above the lowest stored value, where a mask holds.
 
     exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
     weighs; the sum of a row stays within 2**30. With r = 2**30 / sum rounded, the result is
-    (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum rounded. mask: as nn.softmax
-    has it.
+    (e * r + 2**21) >> 22 above the lowest: within 2**-8 of a step of e / sum rounded. mask: as
+    nn.softmax has it.
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
@@ -51,9 +51,9 @@ def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
     entries = 2**x.dtype.bits
     require(exps.dtype.name == "i32" and exps.shape == (entries,),
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
-    require(to.dtype.name == "i8" and to.grid is not None and to.grid.per_tensor
-            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == -128,
-            f"softmax gives i8<0.00390625:-128>, asked for {to}")  # fmt: skip
+    require(to.dtype.bits == 8 and to.grid is not None and to.grid.per_tensor
+            and float(to.grid.scale) == 1 / 256 and int(to.grid.zero) == to.dtype.lo,
+            f"softmax gives i8<0.00390625:-128> or u8<0.00390625:0>, asked for {to}")  # fmt: skip
     if mask is not None:
         is_mask(mask, x)
     return to[x.shape]
@@ -69,7 +69,7 @@ def _(op, x, exps, mask=None):
     e = exps[np.minimum(x.max(axis, keepdims=True) - x, len(exps) - 1)]
     total = e.sum(axis, np.int32, keepdims=True)
     reciprocal = (np.int32(2**30) + total // 2) // total
-    return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) - 128, 127)
+    return np.minimum(((e * reciprocal + np.int32(2**21)) >> 22) + op.type.lo, op.type.hi)
 
 
 @softmax.spans
@@ -93,9 +93,10 @@ def _(op, x, exps, mask=None):
     rows = Register("the dividend of the reciprocal", between(0, dividend))
     if not (sums[0].fits and product.fits and rows.fits):
         return Span(stored(op.type), sums, (rows, product))
-    ends = [min((end >> 22) - 128, 127) for end in product.range.ends]
+    lowest = op.type.lo
+    ends = [min((end >> 22) + lowest, op.type.hi) for end in product.range.ends]
     mean = 256 / count  # probabilities sum up to 1; spread as an exponential distribution is
-    moments = (np.clip(mean - 128, *ends), np.float64(mean**2 * (1 - 1 / count)))
+    moments = (np.clip(mean + lowest, *ends), np.float64(mean**2 * (1 - 1 / count)))
     return Span(Range(*map(np.int64, ends), *moments), sums, (rows, product))
 
 

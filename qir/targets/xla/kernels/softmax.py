@@ -9,8 +9,9 @@ from .taps import Array
 ONE = 2**30
 
 
-def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1) -> Array:
-    """Probabilities on the grid 1/256:-128 along `axis`, as i8, over the elements of a mask.
+def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1,
+            lowest: int = -128) -> Array:  # fmt: skip
+    """Probabilities in 256ths above the lowest i8 or u8 along `axis`, over the elements of a mask.
 
     exps: i32[256], entry d what a value d steps below the largest weighs; entry 0 times the length
     of the axis is at most 2^30. A table beats a polynomial and a product of two 16-entry tables,
@@ -26,4 +27,5 @@ def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1)
         e = jnp.where(below > last, 0, entries(exps, jnp.minimum(below, last)))
     total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
     reciprocal = lax.div(ONE + (total >> 1), total)
-    return jnp.minimum(((e * reciprocal + 2**21) >> 22) - 128, 127).astype(jnp.int8)
+    found = jnp.minimum(((e * reciprocal + 2**21) >> 22) + lowest, lowest + 255)
+    return found.astype(jnp.int8 if lowest else jnp.uint8)
