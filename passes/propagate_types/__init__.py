@@ -11,6 +11,7 @@ from typing import Literal
 
 from qir import journal
 from qir.decisions import ConstantPlaced, GridChanged
+from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
@@ -20,23 +21,30 @@ from qir.types import Element
 from qir.variables import refuse_variables
 
 from ...dialects import quant
-from .constants import Storage, affine_elements, on_grid, operand_element, unheld
+from .constants import STORAGES, affine_elements, on_grid, operand_element, unheld
 from .constraints import Constraints, Seen, bare, choose, gather
 
 
-@graph_pass("calibrated -> qdq", scheme="int8_{weights}")
+@graph_pass("calibrated -> qdq", scheme="{activations}_{weights}")
 def propagate_types(
-    func: Func, *, weights: Literal["per_channel", "per_tensor"] = "per_channel"
+    func: Func,
+    *,
+    weights: Literal["per_channel", "per_tensor"] = "per_channel",
+    activations: Literal["int8", "uint8"] = "int8",
 ) -> Func:
     """Choose a grid for every value and constant, with as few requantizes as their demands allow.
 
-    weights: one scale for each output channel, or one for a whole weight. Constants that training
-    rounded to a grid keep it where it can be theirs.
+    weights: one scale for each output channel, or one for a whole weight. activations: what they
+    are stored in; with uint8 weights are uint8 too, per tensor, and have zero points. Constants
+    that training rounded to a grid keep it where it can be theirs.
     """
     refuse_variables(func)
+    if activations == "uint8" and weights == "per_channel":
+        raise QirError("weights of uint8 have one scale, found weights=per_channel",
+                       help="propagate_types(activations=uint8, weights=per_tensor)")  # fmt: skip
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
-    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, Storage())
+    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, STORAGES[activations])
     constraints = gather(seen)
     elements = choose(constraints, seen.storage)
     writer = _Writer(seen, constraints, elements, weights == "per_channel")

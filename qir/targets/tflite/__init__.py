@@ -11,8 +11,8 @@ TARGET = Target(
     roundings={"": "tflite_reference", "int8.add": "tflite_add", "int8.sub": "tflite_add"},
     rules="qir.targets.tflite.rules:rules",
     decompositions="qir.targets.tflite.decompositions:rules",
-    schemes=("int8_per_channel", "int8_per_tensor", "dynamic_range", "weight_only_i8",
-             "weight_only_i4", "weight_only_i2", "weight_only_f16"),  # fmt: skip
+    schemes=("int8_per_channel", "int8_per_tensor", "uint8_per_tensor", "dynamic_range",
+             "weight_only_i8", "weight_only_i4", "weight_only_i2", "weight_only_f16"),  # fmt: skip
 )
 
 

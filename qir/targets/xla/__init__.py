@@ -20,8 +20,8 @@ TARGET = Target(
         "multiplier_bits": {"": 32, "float64_half_away": 54},
         "shift_range": {"": (-31, 31)},
     },
-    schemes=("int8_per_channel", "int8_per_tensor", "dynamic_range", "weight_only_i8",
-             "weight_only_i4", "weight_only_i2", "weight_only_f16",
+    schemes=("int8_per_channel", "int8_per_tensor", "uint8_per_tensor", "dynamic_range",
+             "weight_only_i8", "weight_only_i4", "weight_only_i2", "weight_only_f16",
              "weight_only_bf16"),  # fmt: skip
 )
 
