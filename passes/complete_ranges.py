@@ -8,9 +8,9 @@ from qir.errors import QirError
 from qir.evaluate import evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Func, Op, kept, place_of, transform
+from qir.registry import pass_named
 
 from ..dialects import quant
-from .calibrate import calibrate
 
 
 def default_is_range(func: Func, *, default: Floats | None = None, **_) -> None:
@@ -44,6 +44,7 @@ def complete_ranges(
         func = _filled(func, default, known=set(observers.load(stats)))
     if stats is not None or samples is not None:
         more = {} if stats is not None else {"samples": samples}
+        calibrate = pass_named("calibrate")
         return calibrate(func, keep=keep, stats=stats, save_stats=save_stats, run=run, **more)
     if default is None:
         raise _unknown(_observed(func))

@@ -8,6 +8,8 @@ pairs as `quantized_input_stats`.)
 import warnings
 from collections.abc import Mapping
 
+import numpy as np
+
 from qir.attributes import InputStats
 from qir.errors import QirError, QirWarning, suggestion
 from qir.graph_pass import graph_pass
@@ -17,6 +19,7 @@ from qir.rounding import activation_grid
 
 from ..dialects import quant
 
+MARKS = (quant.observe.name, quant.stats.name)
 LEVELS = 255
 """The highest stored byte; the lowest is 0."""
 
@@ -32,22 +35,20 @@ def state_inputs(func: Func, *, stats: InputStats = ()) -> Func:
 
     stats: `[x=[128, 64]]`, a mean, within 0 to 255, and a standard deviation above 0; one pair for
     all inputs of reals, a list of pairs in order, or by name. A range that training gave an input
-    stays, with a warning where it is another.
+    stays, with a warning, where it is more than a step off.
     """
-    asked, ranges = _asked(func, stats), {}
-    for op, pair in asked.items():
-        own = next((user for user in func.users[op] if user.kind == quant.stats.name), None)
-        if own is not None:
-            _warn_of_another(op, own, pair)
-        elif not any(user.kind == quant.observe.name for user in func.users[op]):
+    ranges: dict[Op, tuple[float, float]] = {}
+    for op, pair in _asked(func, stats).items():
+        marks = [user for user in func.users[op] if user.kind in MARKS]
+        if not marks:
             _warn(op, f"mean and deviation of '{op.attributes['name']}' say nothing: "
                       "no op that is quantized reads it")  # fmt: skip
-        ranges[op] = ends(*pair)
+        ranges |= {mark: ends(*pair) for mark in marks if not _is_another(op, mark, pair)}
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
-        if op.kind != quant.observe.name or op.operands[0] not in ranges:
+        if op not in ranges:
             return kept(op, operands)
-        lo, hi = ranges[op.operands[0]]
+        lo, hi = ranges[op]
         return quant.stats(*operands, name=op.attributes["name"], lo=lo, hi=hi, exact=True,
                            location=op.location)  # fmt: skip
 
@@ -81,14 +82,22 @@ def _asked(func: Func, stats) -> dict[Op, tuple[float, float]]:
     return dict(zip(reals, stats, strict=True)) if stats else {}
 
 
-def _warn_of_another(op: Op, own: Op, pair: tuple[float, float]) -> None:
-    """Warn where training stored an input otherwise than a pair says."""
+def _is_another(op: Op, mark: Op, pair: tuple[float, float]) -> bool:
+    """Whether training stored an input otherwise than a pair says, which is warned of.
+
+    Training rounds a zero point that lies between two bytes, as that of [-1, 1], in f32, and either
+    way; then the pair says which it is.
+    """
+    if mark.kind == quant.observe.name:
+        return False
     trained, said = (activation_grid(*span, 0, LEVELS) for span in
-                     ((own.attributes["lo"], own.attributes["hi"]), ends(*pair)))  # fmt: skip
-    if trained != said:
-        _warn(op, f"'{op.attributes['name']}' is stored as training rounded it, with scale "
-                  f"{trained[0]} and zero point {trained[1]}, not with {said[0]} and {said[1]}, "
-                  "which its mean and deviation say")  # fmt: skip
+                     ((mark.attributes["lo"], mark.attributes["hi"]), ends(*pair)))  # fmt: skip
+    if np.isclose(trained[0], said[0], rtol=1e-5, atol=0) and abs(trained[1] - said[1]) <= 1:
+        return False
+    _warn(op, f"'{op.attributes['name']}' is stored as training rounded it, with scale "
+              f"{trained[0]} and zero point {trained[1]}, not with {said[0]} and {said[1]}, "
+              "which its mean and deviation say")  # fmt: skip
+    return True
 
 
 def _warn(op: Op, message: str) -> None:
