@@ -51,7 +51,7 @@ def branches(x):
     b = fake(tf.nn.conv2d(x, weight(3, 3, 3, 4, lo=-0.9, hi=0.4), 2, "VALID"), -3.0, 4.0)
     y = fake(tf.concat([a, b], 3), -3.0, 4.0)
     y = fake(tf.reduce_mean(tf.pad(y, [[0, 0], [1, 1], [0, 1], [0, 0]]), [1, 2]), -1.0, 2.0)
-    y = fake(tf.matmul(y, weight(8, 6, lo=-0.8, hi=0.8)), -0.9, 0.9)  # steps as fine as of tanh
+    y = fake(tf.matmul(y, weight(8, 6, lo=-0.8, hi=0.8)), -1.5, 1.5)
     return tf.tanh(y)
 
 
@@ -103,7 +103,7 @@ def interpreted(file: bytes, kernels: str, batches) -> np.ndarray:
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
 def test_it_agrees_with_the_version_1_converter(network, tmp_path):
-    """Within one level, each kernel set of the interpreter against its own arithmetic on XLA."""
+    """Within one level, kernel set by kernel set; and XLA's own roundings by default."""
     options = NETWORKS[network]
     path, theirs = converted(network, tmp_path, **options)
     module, batches = qir.trace(path), images()
@@ -112,14 +112,17 @@ def test_it_agrees_with_the_version_1_converter(network, tmp_path):
     exported = qir.quantize(module, target="tflite", **given)
     exported.export_tflite(tmp_path / "ours.tflite")
     ours = (tmp_path / "ours.tflite").read_bytes()
+    expected = {kernels: interpreted(theirs, kernels, batches) for kernels in KERNELS}
     for kernels in KERNELS:
-        expected = interpreted(theirs, kernels, batches)
         found = interpreted(ours, kernels, batches)
-        assert apart(found, expected) <= 1, kernels
+        assert apart(found, expected[kernels]) <= 1, kernels
         loaded = run(qir.load(tmp_path / "ours.tflite", kernels=kernels), batches)
         np.testing.assert_array_equal(loaded, found)
-    # the kernel sets differ by more among themselves; XLA's rounding is that of the default one
-    assert apart(run(on_xla, batches), expected) <= 1
+    # XLA rounds nearly as the default kernels do; those of a network that ends in a mean and a
+    # tanh, whose steps are finer than those before it, differ by 2 among themselves
+    spread = max(apart(expected["xnnpack"], each) for each in expected.values())
+    most = spread if network is branches else 1
+    assert apart(run(on_xla, batches), expected["xnnpack"]) <= most
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
