@@ -3,7 +3,7 @@
 Every kernel takes a bias into which the input's zero point is folded already: with padding that
 holds the zero point, sum((x - zero) * w) + b = sum(x * w) + (b - zero * sum(w)) everywhere. Inputs
 of 8 bits take one of i32; dot, conv and depthwise take inputs of 16 bits with one of i64, and sum
-up in 64 bits.
+up in 64 bits. A weight stands on a grid only if it has a zero point, which the kernel takes off.
 """
 
 from typing import Literal
@@ -41,6 +41,7 @@ def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp, most=1
     require(x.dtype.bits <= most and x.grid is not None and x.grid.per_tensor,
             f"the input must be of at most {most} bits on one grid, found {x}")  # fmt: skip
     require(w.dtype.kind == "int", f"the weight must hold integers, found {w}")
+    require(w.grid is None or w.grid.per_tensor, f"the weight has one zero point, found {w}")
     storage = "i32" if x.dtype.bits <= 8 else "i64"
     require(b.dtype.name == storage and b.shape == (channels,),
             f"the bias must be {storage}[{channels}], found {b}")  # fmt: skip
@@ -65,6 +66,12 @@ def _sums(op) -> type:
     return np.int32 if op.operands[0].dtype.bits <= 8 else np.int64
 
 
+def _factor(op, w):
+    """The weight without its zero point, which most have not."""
+    zero = int(op.operands[1].type.zero)
+    return w.astype(np.int32) - zero if zero else w
+
+
 def _span(op, total: Range, bias: Range | None = None) -> Span:
     what = "the sum of products and bias" if len(op.operands) > 2 else "the sum of products"
     accumulators = (Register(what, total, 8 * np.dtype(_sums(op)).itemsize),)
@@ -80,8 +87,9 @@ def _affine_span(op, x: Range, w: Range, b: Range, taps_of, padded=False) -> Spa
     weight, bias, zero = op.operands[1], op.operands[2], _zero(op)
     x = x.reaching(zero) if padded else x
     if not weight.is_const:
-        return _span(op, (x.flat() * w.flat()).times(weight.type.size // op.shape[-1]) + b)
-    taps = taps_of(weight.value)
+        w = w.flat() - int(weight.type.zero)
+        return _span(op, (x.flat() * w).times(weight.type.size // op.shape[-1]) + b)
+    taps = taps_of(_factor(op, weight.value))
     folded = zero * taps.sum((0, 2), np.int64).reshape(-1)
     if not bias.is_const:
         return _span(op, weighted(x - zero, taps) + folded + b)
@@ -109,7 +117,7 @@ def dot(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints
 @dot.means
 def _(op, x, w, b):
     w = w if op.attributes["layout"] == "kn" else w.T
-    return _finished(op, integer_matmul(x, w, _sums(op)) + b)
+    return _finished(op, integer_matmul(x, _factor(op, w), _sums(op)) + b)
 
 
 @dot.spans
@@ -144,8 +152,8 @@ def _is_for(kernel: str, strides, dilation, groups: int) -> None:
 def _(op, x, w, b):
     a, t = op.attributes, op.operands[0].type
     pads = shapes.pads_of(t, w.shape[:2], a["strides"], a["padding"], a["dilation"])
-    acc = conv2d(x, w, a["strides"], pads, a["dilation"], a["groups"], pad_value=_zero(op),
-                 accumulator=_sums(op))  # fmt: skip
+    acc = conv2d(x, _factor(op, w), a["strides"], pads, a["dilation"], a["groups"],
+                 pad_value=_zero(op), accumulator=_sums(op))  # fmt: skip
     return _finished(op, acc + b)
 
 
@@ -169,7 +177,8 @@ def depthwise(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
 def _(op, x, w, b):
     a, t = op.attributes, op.operands[0].type
     pads = shapes.pads_of(t, w.shape[:2], a["strides"], a["padding"], a["dilation"])
-    acc = depthwise_conv2d(x, w, a["strides"], pads, a["dilation"], _zero(op), _sums(op))
+    w, sums = _factor(op, w), _sums(op)
+    acc = depthwise_conv2d(x, w, a["strides"], pads, a["dilation"], _zero(op), sums)
     return _finished(op, acc + b)
 
 
@@ -196,7 +205,8 @@ def transposed_conv(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale,
 def _(op, x, w, b):
     a = op.attributes
     crops = shapes.transposed_crops(*(o.type for o in op.operands[:2]), a["strides"], a["padding"])
-    acc = transposed_conv2d(x.astype(np.int32) - _zero(op), w, a["strides"], crops)
+    x = x.astype(np.int32) - _zero(op)
+    acc = transposed_conv2d(x, _factor(op, w), a["strides"], crops)
     return _finished(op, acc + b)
 
 
@@ -204,9 +214,10 @@ def _(op, x, w, b):
 def _(op, x, w, b):
     x, weight = (x - _zero(op)).reaching(0), op.operands[1]
     if weight.is_const:
-        total = transposed(x, weight.value, op.attributes["strides"])
+        total = transposed(x, _factor(op, weight.value), op.attributes["strides"])
     else:
-        total = (x.flat() * w.flat()).times(weight.type.size // op.shape[-1])
+        w = w.flat() - int(weight.type.zero)
+        total = (x.flat() * w).times(weight.type.size // op.shape[-1])
     return _span(op, total + b, b if op.operands[2].is_const else None)
 
 

@@ -13,10 +13,14 @@ CASTS = (quant.quantize.name, quant.dequantize.name, quant.requantize.name)
 
 
 @graph_pass("qdq -> qdq")
-def requantize(func: Func) -> Func:
-    """Turn dequantize and quantize in a row into one requantize, or into nothing on one grid."""
-    func = rewrite(func, casts_are_one_requantize, cast_to_its_own_grid)
-    return rewrite(_merged(func), quantize_at_once)
+def requantize(func: Func, *, at_once: bool = True) -> Func:
+    """Turn dequantize and quantize in a row into one requantize, or into nothing on one grid.
+
+    at_once: what nobody reads on its first grid is not rounded to it, but quantized on the second;
+    `false` where training has rounded it to the first.
+    """
+    func = _merged(rewrite(func, casts_are_one_requantize, cast_to_its_own_grid))
+    return rewrite(func, quantize_at_once) if at_once else func
 
 
 @rule(quant.quantize(quant.dequantize(V.x)) @ "cast")

@@ -32,6 +32,9 @@ Storage = Literal["float32", "int8", "uint8", "int16"]
 Storages = NewType("float32|int8|uint8|int16, for all, by name, or a list", object)
 """A `Storage` for all; a list of them in order; or by name, `[logits=float32, boxes=uint8]`."""
 
+InputStats = NewType("[mean, std], for all, by name, or a list of such", object)
+"""Means, within 0 to 255, and standard deviations, above 0, of inputs that are bytes."""
+
 ReadFile = NewType("File", str)
 """The path of a file that a pass reads."""
 WrittenFile = NewType("File", str)
@@ -163,6 +166,29 @@ def _storages(value):
     return _choice(value, kinds)
 
 
+def _input_stats(value):
+    if value is None or isinstance(value, (list, tuple, Mapping)) and not len(value):
+        return ()
+    if isinstance(value, Mapping):
+        return {_word(name): _moments(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)) and isinstance(value[0], (list, tuple)):
+        return tuple(map(_moments, value))
+    return _moments(value)
+
+
+def _moments(value) -> tuple[float, float]:
+    """A mean and a standard deviation: which byte stands for 0, and for how many 1 stands."""
+    pair = _sequence(value, _number, "a mean and a standard deviation")
+    if len(pair) != 2:
+        _fail("a mean and a standard deviation", value)
+    mean, std = pair
+    if not 0 <= mean <= 255:
+        _fail("a mean within 0 to 255, which stands for 0.0", mean)
+    if not 0 < std < math.inf:
+        _fail("a standard deviation above 0", std)
+    return pair
+
+
 def _choice(value, choices):
     if value in choices:
         return value
@@ -184,4 +210,5 @@ _READERS = {
     Element: _element,
     Rescale: _rescale,
     Storages: _storages,
+    InputStats: _input_stats,
 }

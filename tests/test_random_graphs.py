@@ -78,7 +78,8 @@ def test_xla_gives_the_bits_of_the_reference(seed):
 
 def test_pipelines_with_other_settings():
     for seed in range(300, 312):
-        for pipeline in ("ptq_int8(weights=per_tensor)", "ptq_int8(rounding=tflite_reference)"):
+        for pipeline in ("ptq_int8(weights=per_tensor)", "ptq_int8(rounding=tflite_reference)",
+                         "legacy_uint8(inputs=float32, outputs=float32)"):  # fmt: skip
             complaint, losses = check_network(seed, pipeline)
             assert complaint is None, f"seed {seed}: {complaint}"
             assert all(loss.decibels > 3 for loss in losses), f"{pipeline}, seed {seed}: {losses}"

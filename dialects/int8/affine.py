@@ -1,7 +1,8 @@
 """Integer convolutions, dense layers and matrix products: exact sums, then one rescale.
 
 Sums have the bits of the bias, 32 or 64. Without a bias they have 64 where a factor has more than
-8 bits, since 32 hold no more than 516 products of 16 bits by 8.
+8 bits, since 32 hold no more than 516 products of 16 bits by 8. A weight may have a zero point,
+which its type says: the legacy uint8 scheme has such.
 """
 
 import numpy as np
@@ -31,6 +32,7 @@ from qir.windows import transposed_conv2d as transposed_sums
 from .dialect import (
     centred,
     centred_range,
+    centred_weight,
     finished,
     finished_span,
     int8,
@@ -73,14 +75,19 @@ def _windowed(op, x: Range) -> Range:
 
 def _computed(op, x: Range, w: Range, depth: int) -> Range:
     """Sums of so many products with weights that are no constants."""
-    return (x.flat() * w.flat()).times(depth)
+    return (x.flat() * centred_range(op, 1, w.flat())).times(depth)
+
+
+def _factors(op, x: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Input and weight without their zero points; most weights have none."""
+    return centred(op, 0, x), centred(op, 1, w) if op.operands[1].type.zero.any() else w
 
 
 @int8.op
 def conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Rescale,
            clamp: Ints | None = None, strides: Pair = (1, 1), padding: Padding = "same",
            dilation: Pair = (1, 1), groups: int = 1) -> Type:  # fmt: skip
-    """2-D convolution: sum((x - zero) * w) + b over `x[N,H,W,C]` by `w[KH,KW,C/groups,O]`."""
+    """2-D convolution: sum((x - zero) * (w - zero)) + b, `x[N,H,W,C]` by `w[KH,KW,C/groups,O]`."""
     shape = shapes.conv2d(x, w, strides, padding, dilation, groups)
     _checked(x, w, b, 3, shape[-1], to, rescale, clamp)
     return to[shape]
@@ -91,7 +98,7 @@ def _(op, x, w, b=0):
     a = op.attributes
     pads = shapes.pads_of(op.operands[0].type, w.shape[:2], a["strides"], a["padding"],
                           a["dilation"])  # fmt: skip
-    acc = conv2d_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"], a["groups"],
+    acc = conv2d_sums(*_factors(op, x, w), a["strides"], pads, a["dilation"], a["groups"],
                       accumulator=sum_type(op))  # fmt: skip
     return finished(op, acc + b)
 
@@ -101,7 +108,8 @@ def _(op, x, w, b=None):
     x, filter = _windowed(op, x), op.operands[1]
     if not filter.is_const:
         return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:3]))), b)
-    return _affine_span(op, weighted(x, conv_taps(filter.value, op.attributes["groups"])), b)
+    taps = conv_taps(centred_weight(filter), op.attributes["groups"])
+    return _affine_span(op, weighted(x, taps), b)
 
 
 @int8.op
@@ -122,7 +130,7 @@ def _(op, x, w, b=0):
     a = op.attributes
     pads = shapes.pads_of(op.operands[0].type, w.shape[:2], a["strides"], a["padding"],
                           a["dilation"])  # fmt: skip
-    acc = depthwise_sums(centred(op, 0, x), w, a["strides"], pads, a["dilation"],
+    acc = depthwise_sums(*_factors(op, x, w), a["strides"], pads, a["dilation"],
                          accumulator=sum_type(op))  # fmt: skip
     return finished(op, acc + b)
 
@@ -132,7 +140,7 @@ def _(op, x, w, b=None):
     x, filter = _windowed(op, x), op.operands[1]
     if not filter.is_const:
         return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:2]))), b)
-    return _affine_span(op, weighted(x, depthwise_taps(filter.value)), b)
+    return _affine_span(op, weighted(x, depthwise_taps(centred_weight(filter))), b)
 
 
 @int8.op
@@ -149,7 +157,7 @@ def transposed_conv2d(x: Type, w: Type, b: Type | None = None, *, to: Element, r
 def _(op, x, w, b=0):
     a = op.attributes
     crops = shapes.transposed_crops(*(o.type for o in op.operands[:2]), a["strides"], a["padding"])
-    acc = transposed_sums(centred(op, 0, x), w, a["strides"], crops, sum_type(op))
+    acc = transposed_sums(*_factors(op, x, w), a["strides"], crops, sum_type(op))
     return finished(op, acc + b)
 
 
@@ -158,13 +166,13 @@ def _(op, x, w, b=None):
     x, filter = centred_range(op, 0, x).reaching(0), op.operands[1]
     if not filter.is_const:
         return _affine_span(op, _computed(op, x, w, int(np.prod(filter.shape[:3]))), b)
-    return _affine_span(op, transposed(x, filter.value, op.attributes["strides"]), b)
+    return _affine_span(op, transposed(x, centred_weight(filter), op.attributes["strides"]), b)
 
 
 @int8.op
 def dense(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Rescale,
           clamp: Ints | None = None) -> Type:  # fmt: skip
-    """`(x[...,K] - zero) @ w[K,N] + b`."""
+    """`(x[...,K] - zero) @ (w[K,N] - zero) + b`."""
     shape = shapes.dense(x, w)
     _checked(x, w, b, 1, shape[-1], to, rescale, clamp)
     return to[shape]
@@ -172,7 +180,7 @@ def dense(x: Type, w: Type, b: Type | None = None, *, to: Element, rescale: Resc
 
 @dense.means
 def _(op, x, w, b=0):
-    return finished(op, integer_matmul(centred(op, 0, x), w, sum_type(op)) + b)
+    return finished(op, integer_matmul(*_factors(op, x, w), sum_type(op)) + b)
 
 
 @dense.spans
@@ -180,7 +188,7 @@ def _(op, x, w, b=None):
     x, weight = centred_range(op, 0, x), op.operands[1]
     if not weight.is_const:
         return _affine_span(op, _computed(op, x, w, weight.shape[0]), b)
-    return _affine_span(op, weighted(x, dense_taps(weight.value)), b)
+    return _affine_span(op, weighted(x, dense_taps(centred_weight(weight))), b)
 
 
 @int8.op

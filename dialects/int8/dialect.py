@@ -9,6 +9,7 @@ import numpy as np
 
 from qir.dialect import Dialect
 from qir.errors import require
+from qir.ir import Op
 from qir.ranges import Range, Register, Span, rescaled
 from qir.rounding import Rescale, contract, requantize
 from qir.rounding.grids import half_away
@@ -25,12 +26,13 @@ def is_quantized(type: Type, what: str) -> None:
 
 
 def is_weight(type: Type, axis: int) -> None:
-    """Require a weight of zero point 0, on one grid or on one per index of `axis`."""
-    require(type.dtype.kind == "int" and type.grid is not None,
+    """Require a weight on one grid, or on one of zero point 0 per index of `axis`."""
+    require(type.dtype.kind == "int" and type.grid is not None and not type.grid.dynamic,
             f"the weight must be quantized, found {type}")  # fmt: skip
-    require(not type.zero.any(), f"the weight must have zero point 0, found {type.zero}")
     require(type.grid.axis in (None, axis) and type.grid.block is None,
             f"the weight has a grid along axis {type.grid.axis}, expected {axis}")  # fmt: skip
+    require(type.grid.per_tensor or not type.zero.any(),
+            f"a weight of several scales must have zero point 0, found {type.zero}")  # fmt: skip
 
 
 def is_bias(type: Type | None, channels: int) -> None:
@@ -84,6 +86,13 @@ def finished(op, acc: np.ndarray) -> np.ndarray:
 def centred(op, index: int, array: np.ndarray) -> np.ndarray:
     """An operand's stored integers minus its zero point, i32."""
     return array.astype(np.int32) - op.operands[index].type.zero.astype(np.int32)
+
+
+def centred_weight(weight: Op) -> np.ndarray:
+    """A constant weight's stored integers minus its zero point; as they are where that is 0."""
+    if not weight.type.zero.any():
+        return weight.value
+    return weight.value.astype(np.int32) - weight.type.zero
 
 
 def centred_range(op, index: int, range: Range) -> Range:

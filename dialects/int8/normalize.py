@@ -31,7 +31,7 @@ FRACTION = 10
 """Fractional bits of a normalized value; its integer has 16 bits, so it saturates at 32 sigma."""
 GAMMA_BITS = 14
 LONGEST_ROW = 8192
-PROBABILITIES = {"i8": (1 / 256, -128), "i16": (1 / 32768, 0)}
+PROBABILITIES = {"i8": (1 / 256, -128), "u8": (1 / 256, 0), "i16": (1 / 32768, 0)}
 """Scale and zero point of what softmax gives, by storage."""
 ROOT_INVERSE = 46342
 """The largest inverse root, 2**29 over the root of a spread of 2**27."""
@@ -40,12 +40,13 @@ ROOT_INVERSE = 46342
 @int8.op
 def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             axis: int = -1) -> Type:  # fmt: skip
-    """Softmax along `axis` on the grid 1/256:-128 or, i16, 1/32768:0, where a mask holds.
+    """Softmax along `axis` on the grid of 256ths or, i16, 1/32768:0, where a mask holds.
 
     exps: i32[256], entry d is 2**bits * exp(-scale * d), what a value d steps below the largest
     weighs, i32[65536] for 16 bits; the sum of a row stays within 2**30. With r = 2**30 / sum
-    rounded, the result is (e * r + 2**21) >> 22, less 128: within 2**-8 of a step of e / sum
-    rounded; of 16 bits it is (e * r + 2**14) >> 15, within a step. mask: as nn.softmax has it.
+    rounded, the result is (e * r + 2**21) >> 22 above the lowest stored value: within 2**-8 of a
+    step of e / sum rounded; of 16 bits it is (e * r + 2**14) >> 15, within a step. mask: as
+    nn.softmax has it.
     """
     is_quantized(x, "the input")
     require(x.rank >= 1 and -x.rank <= axis < x.rank, f"axis {axis} of a rank {x.rank} tensor")
@@ -55,7 +56,7 @@ def softmax(x: Type, exps: Type, mask: Type | None = None, *, to: Element,
             f"expected the exponentials i32[{entries}], found {exps}")  # fmt: skip
     require(to.grid is not None and to.grid.per_tensor and to.dtype.name in PROBABILITIES
             and (float(to.grid.scale), int(to.grid.zero)) == PROBABILITIES[to.dtype.name],
-            "softmax gives i8<0.00390625:-128> or i16<3.0517578e-05:0>, "
+            "softmax gives i8<0.00390625:-128>, u8<0.00390625:0> or i16<3.0517578e-05:0>, "
             f"asked for {to}")  # fmt: skip
     if mask is not None:
         is_mask(mask, x)

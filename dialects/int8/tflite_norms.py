@@ -32,7 +32,8 @@ def _entries(values: Type, storage: str, what: str) -> None:
 def l2_norm(x: Type, *, to: Element) -> Type:
     """x over the root of the sum of its squares along the last axis, in steps of 1/128.
 
-    The inverse root is `GetInvSqrtQuantizedMultiplierExp`; a row of zeros stays zero.
+    The inverse root is `GetInvSqrtQuantizedMultiplierExp`; a row of zeros stays zero. The
+    kernel for u8 multiplies by 128 before the root, that for i8 with it, which rounds otherwise.
     """
     return _rows(x, to, 1 / 128, 0)
 
@@ -40,9 +41,15 @@ def l2_norm(x: Type, *, to: Element) -> Type:
 @l2_norm.means
 def _(op, x):
     x = centred(op, 0, x).astype(np.int64)
-    root, shift = gemmlowp.inverse_root(np.square(x).sum(-1, keepdims=True))
-    return np.clip(gemmlowp.rescaled(x, root, shift + 7) + int(op.type.zero),
-                   op.type.lo, op.type.hi)  # fmt: skip
+    return np.clip(normalized(op, x) + int(op.type.zero), op.type.lo, op.type.hi)
+
+
+def normalized(op, x):
+    """128 times x over the root of the sum of its squares; x: i64 of any library like numpy."""
+    root, shift = gemmlowp.inverse_root((x * x).sum(-1, keepdims=True))
+    if op.dtype.name == "u8":
+        return gemmlowp.rescaled(x * 128, root, shift)
+    return gemmlowp.rescaled(x, root, shift + 7)
 
 
 @int8.op

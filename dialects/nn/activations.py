@@ -39,7 +39,7 @@ def _(op, x):
     return np.clip(x, 0, 6)
 
 
-@nn.op(grid=fixed(i8=(1 / 256, -128), i16=(1 / 32768, 0)), pointwise=True)
+@nn.op(grid=fixed(i8=(1 / 256, -128), u8=(1 / 256, 0), i16=(1 / 32768, 0)), pointwise=True)
 def sigmoid(x: Type) -> Type:
     """1 / (1 + exp(-x))."""
     return _typed(x)
@@ -57,7 +57,7 @@ def _(op, x):
     return logistic(x)
 
 
-@nn.op(grid=fixed(i8=(1 / 128, 0), i16=(1 / 32768, 0)), pointwise=True)
+@nn.op(grid=fixed(i8=(1 / 128, 0), u8=(1 / 128, 128), i16=(1 / 32768, 0)), pointwise=True)
 def tanh(x: Type) -> Type:
     """The hyperbolic tangent."""
     return _typed(x)

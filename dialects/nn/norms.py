@@ -10,7 +10,7 @@ from qir.types import Type
 from .dialect import are_floats, nn
 
 
-@nn.op(grid=fixed(index=(1,), i8=(1 / 256, -128), i16=(1 / 32768, 0)))
+@nn.op(grid=fixed((1,), i8=(1 / 256, -128), u8=(1 / 256, 0), i16=(1 / 32768, 0)))
 def softmax(x: Type, mask: Type | None = None, *, axis: int = -1) -> Type:
     """exp(x) divided by its sum along an axis, over the elements where a mask holds.
 

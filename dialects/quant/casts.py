@@ -56,8 +56,11 @@ def observe(
 
 
 @quant.op
-def stats(x: Type, *, name: str, lo: float, hi: float) -> Type:
-    """x itself, known to lie between lo and hi; `name` is that of its statistics."""
+def stats(x: Type, *, name: str, lo: float, hi: float, exact: bool = False) -> Type:
+    """x itself, known to lie between lo and hi; `name` is that of its statistics.
+
+    exact: the range is no estimate but says on which grid x is, which no other range may widen.
+    """
     takes_f32(x)
     require(lo <= hi, f"'lo' must not be above 'hi', found {lo} and {hi}")
     require(np.isfinite(lo) and np.isfinite(hi), f"a range is finite, found [{lo}, {hi}]")

@@ -80,7 +80,17 @@ def affine_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
                 "xnnpack": "f32_half_even"}[kernels]  # fmt: skip
     if kernels == "xnnpack":  # formed in f32
         return Rescale(rounding, scale=x.scale * w.scale / to.scale)
+    if x.dtype.name == "u8":
+        return derive(rounding, scale_of_one(x, w, to))
     return derive(rounding, scale if scale.size > 1 else scale.reshape(()))
+
+
+def scale_of_one(x: Type, w: Type, to: Type) -> np.float64:
+    """What a product is worth in steps of the result, where a weight has one scale.
+
+    The product of the scales is formed in f32 first (`GetQuantizedConvolutionMultipler`).
+    """
+    return np.float64(np.float32(x.scale * w.scale.ravel()[0])) / np.float64(to.scale)
 
 
 def transposed(w: Op, order: tuple[int, ...]) -> Op:
@@ -154,6 +164,8 @@ def _(op, kernels, x, w, b=None):
         rescale = affine_rescale(contract, x.type, w.type, op.type)
         return build(x, w, plain(b, x), to=to, rescale=rescale, clamp=clamp, **geometry)
 
+    if x.dtype.name == "u8" and kernels == "tflite_builtin":
+        return by("tflite_reference")
     wide = x.dtype.bits == 16
     return by("xnnpack") if kernels == "xnnpack" or wide else _in_eights(kernels, by)
 
@@ -175,6 +187,25 @@ def _in_eights(kernels: str, by) -> Op:
     return lax.concatenate(lax.slice(blocks, start=(*start, 0), limit=(*shape, end)),
                            lax.slice(reference, start=(*start, end), limit=blocks.shape),
                            axis=-1)  # fmt: skip
+
+
+def _in_sixteens(kernels: str, by) -> Op:
+    """What the builtin kernel for u8 rounds 16 values at once, those left over as the reference.
+
+    by: from a contract to the result (`TransposeConvV2` in `optimized_ops.h`).
+    """
+    reference = by("tflite_reference")
+    size = reference.type.size
+    end = size // 16 * 16
+    if kernels == "tflite_reference" or not end:
+        return reference
+    blocks = by("tflite_builtin")
+    if end == size:
+        return blocks
+    first, rest = (lax.reshape(each, shape=(-1,)) for each in (blocks, reference))
+    joined = lax.concatenate(lax.slice(first, start=(0,), limit=(end,)),
+                             lax.slice(rest, start=(end,), limit=(size,)), axis=0)  # fmt: skip
+    return lax.reshape(joined, shape=reference.shape)
 
 
 def _regridded(w: Op, axis: int) -> Op:
@@ -214,8 +245,9 @@ def _(op, kernels, x, w, b=None):
         return int8.transposed_conv2d(x, w, plain(b, x), to=op.type.element, rescale=rescale,
                                       clamp=clamp, **geometry)  # fmt: skip
 
-    at_once = x.dtype.bits == 16 or kernels == "xnnpack" and _delegated(op)
-    return by("xnnpack") if at_once else _in_eights(kernels, by)
+    if x.dtype.bits == 16 or kernels == "xnnpack" and _delegated(op):
+        return by("xnnpack")
+    return _in_sixteens(kernels, by) if x.dtype.name == "u8" else _in_eights(kernels, by)
 
 
 def cropped(op: Op) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -9,12 +9,14 @@ from qir import shapes
 from qir.attributes import Ints
 from qir.errors import require
 from qir.expansions import expands
-from qir.ir import const
+from qir.ir import Op, const
+from qir.rounding.grids import half_away
 from qir.shapes import open_batch
 from qir.types import Element, Type, tensor
 
 from .. import lax
 from .dialect import Activation, axes_of, builtin, on, regridded
+from .unary import stored_values, table_of
 
 
 @builtin("RESHAPE", "ReshapeOptions", slots="x new_shape")
@@ -134,15 +136,38 @@ def _(op, kernels, x):
 @builtin("CONCATENATION", "ConcatenationOptions")
 def concatenation(*xs: Type, axis: int, fused_activation_function: Activation = "NONE",
                   to: Element | None = None) -> Type:  # fmt: skip
-    """Operands one after the other along an axis, all on one grid."""
+    """Operands one after the other along an axis, all on one grid.
+
+    Operands of u8 may have grids of their own: the kernel brings them to the result's.
+    """
     require(fused_activation_function == "NONE", "the runtime takes no fused activation there")
-    joined = lax.concatenate.typing(*xs, axis=axis)
+    joined = lax.concatenate.typing(*map(_as_the_first, xs, xs[:1] * len(xs)), axis=axis)
     return on(joined, joined.shape, to)
+
+
+def _as_the_first(x: Type, first: Type) -> Type:
+    """The type of u8 on a grid as the result has it, which is on that of the first or its own."""
+    rescaled = x.dtype.name == first.dtype.name == "u8" and x.grid and first.grid
+    return first.with_shape(x.shape) if rescaled else x
 
 
 @expands(concatenation)
 def _(op, kernels, *xs):
+    if op.dtype.name == "u8" and op.type.grid is not None:
+        xs = [_onto(x, op.type.element) for x in xs]
     return regridded(lax.concatenate(*xs, axis=op.attributes["axis"]), op)
+
+
+def _onto(x: Op, to: Element) -> Op:
+    """A part of a concatenation of u8 on the result's grid (`ConcatenationWithScaling`), in f32."""
+    if x.type.element == to:
+        return x
+    require(x.type.grid.per_tensor and to.grid.per_tensor, f"from {x.type} to {to}")
+    scale = x.type.scale * np.float32(np.float32(1) / to.grid.scale)
+    bias = np.float32(-int(x.type.zero)) * scale
+    steps = half_away(stored_values(x.type).astype(np.float32) * scale + bias)
+    values = steps.astype(np.int64) + int(to.grid.zero)
+    return table_of(x, np.clip(values, to.lo, to.hi), to)
 
 
 @builtin("PACK", "PackOptions")

@@ -10,7 +10,7 @@ from qir.types import Element, Type
 
 from .. import hybrid, int8, lax, nn
 from ..int8.dialect import real_scale, stored_clamp
-from .convolutions import affine_rescale, plain, transposed
+from .convolutions import affine_rescale, plain, scale_of_one, transposed
 from .dialect import Activation, Bias, builtin, clamp_of, is_hybrid, of_16_bits, on, on_grids
 
 
@@ -53,17 +53,18 @@ def _(op, kernels, x, w, b=None):
 def _dense_rescale(kernels: str, x: Type, w: Type, to: Type) -> Rescale:
     """As for convolutions, but that the reference kernel multiplies in f64, and that of 16 bits.
 
-    With one scale for the whole weight of 8 bits, the product of the scales is formed in f32 first.
+    With one scale for the whole weight of 8 bits, the product of the scales is formed in f32 first,
+    but not where the reference kernel multiplies u8.
     """
     if of_16_bits(x, to):
         return derive("float64_half_away", real_scale(x, w, to=to))
     if kernels == "xnnpack":
         return affine_rescale(kernels, x, w, to)
     rounding = "float64_half_away" if kernels == "tflite_reference" else "tflite_builtin"
-    if w.scale.ndim == 0 or w.scale.size == 1:
-        scale = np.float64(np.float32(x.scale * w.scale.ravel()[0])) / np.float64(to.scale)
-        return derive(rounding, scale)
-    return derive(rounding, real_scale(x, w, to=to))
+    if w.scale.size == 1 and (x.dtype.name != "u8" or kernels != "tflite_reference"):
+        return derive(rounding, scale_of_one(x, w, to))
+    scale = real_scale(x, w, to=to)
+    return derive(rounding, scale if scale.size > 1 else scale.reshape(()))
 
 
 @builtin("BATCH_MATMUL", "BatchMatMulOptions")

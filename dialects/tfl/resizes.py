@@ -61,7 +61,10 @@ def _(op, kernels, x):
     if not on_grids(op, x):
         require(x.dtype.name == "f32", f"takes f32, or 8 or 16 bits on a grid, found {x.type}")
         return _weighted(x, op, [(_real_places, np.float32(1))] * 2)
+    if x.dtype.name == "u8" and kernels != "xnnpack":
+        return regridded(lax.convert(_by_four_shares(x, op, kernels), to=Element(x.dtype)), op)
     sixteen = of_16_bits(x.type, op.type)
+    require(sixteen or x.dtype.bits == 8, f"computes on 8 or 16 bits, found {x.type}")
     ours = kernels == "xnnpack" and not sixteen
     places, bits = (_places_11, 11) if ours else (_places_10, 10)
     wide = lax.convert(stored(x), to=Element(DTYPES["i64" if sixteen else "i32"]))
@@ -80,6 +83,38 @@ def _weighted(x: Op, op: Op, axes) -> Op:
                          for at, weight in ((low, whole - share), (high, share)))  # fmt: skip
         x = lax.add(first, second)
     return x
+
+
+def _by_four_shares(x: Op, op: Op, kernels: str) -> Op:
+    """The four pixels of u8 times their shares, in f32, and half a step: the whole part is taken.
+
+    The reference kernel multiplies by the share of the row and that of the column one after the
+    other, the builtin one by their product, and they go through the pixels in another order
+    (`ResizeBilinear`, `ResizeBilinearGenericSmallChannel`). Products are clamped to what is finite,
+    which changes nothing and keeps compilers from adding them unrounded.
+    """
+    one, reals = np.float32(1), lax.convert(stored(x), to=Element(DTYPES["f32"]))
+    sides = []
+    for axis in (1, 2):
+        low, high, share = _real_places(x.shape[axis], op.shape[axis], op.attributes)
+        shape = tuple(len(low) if i == axis else 1 for i in range(4))
+        sides.append([(at.astype(np.int32), weight.reshape(shape))
+                      for at, weight in ((low, one - share), (high, share))])  # fmt: skip
+    corners = [(0, 0), (1, 0), (0, 1), (1, 1)]
+    total = None
+    for corner in corners if kernels == "tflite_reference" else sorted(corners):
+        (rows, down), (columns, across) = (side[i] for side, i in zip(sides, corner, strict=True))
+        pixels = lax.take(lax.take(reals, const(rows), axis=1), const(columns), axis=2)
+        factors = (down, across) if kernels == "tflite_reference" else (down * across,)
+        for factor in factors:
+            pixels = _kept_apart(lax.mul(pixels, const(factor)))
+        total = pixels if total is None else lax.add(total, pixels)
+    return lax.floor(lax.add(total, const(np.float32(0.5))))
+
+
+def _kept_apart(product: Op) -> Op:
+    most = np.finfo(np.float32).max
+    return lax.clamp(const(-most), product, const(most))
 
 
 def _real_places(n: int, size: int, options):

@@ -11,6 +11,7 @@ from typing import Literal
 
 from qir import journal
 from qir.decisions import ConstantPlaced, GridChanged
+from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
@@ -29,15 +30,19 @@ def propagate_types(
     func: Func,
     *,
     weights: Literal["per_channel", "per_tensor"] = "per_channel",
-    activations: Literal["int8", "int16"] = "int8",
+    activations: Literal["int8", "int16", "uint8"] = "int8",
 ) -> Func:
     """Choose a grid for every value and constant, with as few requantizes as their demands allow.
 
     weights: one scale for each output channel, or one for a whole weight; they have 8 bits.
-    activations: their storage; those of int16 have zero point 0, and the biases beside them 64
-    bits. Constants that training rounded to a grid keep it where it can be theirs.
+    activations: their storage. Those of int16 have zero point 0, and the biases beside them 64
+    bits; with uint8 weights are uint8 too, per tensor, and have zero points. Constants that
+    training rounded to a grid keep it where it can be theirs.
     """
     refuse_variables(func)
+    if activations == "uint8" and weights == "per_channel":
+        raise QirError("weights of uint8 have one scale, found weights=per_channel",
+                       help="propagate_types(activations=uint8, weights=per_tensor)")  # fmt: skip
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
     seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, STORAGES[activations])

@@ -1,4 +1,7 @@
-"""Grids of constants: weights, biases, and constants that stand where activations may."""
+"""Grids of constants: weights, biases, and constants that stand where activations may.
+
+Weights of i8 are symmetric; those of u8, of the legacy scheme, have a zero point.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,12 +32,18 @@ class Storage:
     bias: DType = DTYPES["i32"]
     symmetric: bool = False
 
+    @property
+    def weight_is_symmetric(self) -> bool:
+        """Whether weights have zero point 0."""
+        return self.weight.lo < 0
+
 
 STORAGES = {
     "int8": Storage(),
     "int16": Storage(activation=DTYPES["i16"], bias=DTYPES["i64"], symmetric=True),
+    "uint8": Storage(activation=DTYPES["u8"], weight=DTYPES["u8"]),
 }
-"""By what activations are asked to be."""
+"""By what activations are asked to be stored in, as TensorFlow's converter names it."""
 
 
 def activation_element(lo: float, hi: float, storage: Storage) -> Element:
@@ -55,13 +64,25 @@ def power_of_two_element(span: tuple[float, float], role: Role) -> Element:
 
 def operand_element(source: Op, storage: Storage) -> Element:
     """The element of a constant where an activation may stand: that of training, or its range's."""
-    given = grid_of(source)
-    if given is not None and given.dtype == storage.activation and given.grid.per_tensor:
-        element = Element(given.dtype, per_tensor(given.grid.scale, given.grid.zero))
-        stored = np.round(source.value.astype(np.float64) / element.grid.scale) + element.grid.zero
-        if ((element.lo <= stored) & (stored <= element.hi)).all():
-            return element
+    given = _trained(source, storage.activation)
+    if given is not None and not _beyond(source, given):
+        return Element(given.dtype, per_tensor(given.grid.scale, given.grid.zero))
     return activation_element(*extent(source.value), storage)
+
+
+def _trained(source: Op, dtype: DType) -> Element | None:
+    """The one grid that training rounded a constant to, in a storage of as many bits."""
+    given = grid_of(source)
+    if given is None or given.dtype.bits != dtype.bits or not given.grid.per_tensor:
+        return None
+    zero = int(given.grid.zero) + dtype.lo - given.dtype.lo
+    return Element(dtype, per_tensor(given.grid.scale, zero, given.grid.narrow))
+
+
+def _beyond(source: Op, element: Element) -> int:
+    """How many values of a constant lie beyond what the storage of an element holds."""
+    stored = np.round(source.value.astype(np.float64) / element.grid.scale) + element.grid.zero
+    return int(((stored < element.dtype.lo) | (stored > element.hi)).sum())
 
 
 def extent(array: np.ndarray) -> tuple[float, float]:
@@ -87,16 +108,21 @@ def affine_elements(
 ) -> dict[int, Element]:
     """The elements of an op's weights and biases by operand number.
 
-    Weights are symmetric and narrow, their largest magnitude on the last stored value, unless
+    Weights of i8 are symmetric and narrow, their largest magnitude on the last stored value, unless
     training rounded them to a grid that can be theirs (`unheld`). A bias stands on the product of
     the scales of its activation and its weight; where that would put it beyond `LARGEST_BIAS`, the
-    weight's scale is raised until it does not.
+    weight's scale is raised until it does not. Those of u8 have one grid, whose zero point lies
+    where their range puts it; the lowest stored value is left out there, too.
     """
-    scales = {
-        i: _weight_scales(op, i, role.axis if per_channel else None, storage)
-        for i, role in enumerate(roles)
-        if role.kind == "weight"
-    }
+    weights = [i for i, role in enumerate(roles) if role.kind == "weight"]
+    if storage.weight_is_symmetric:
+        scales = {i: _weight_scales(op, i, roles[i].axis if per_channel else None, storage)
+                  for i in weights}  # fmt: skip
+        grids = dict.fromkeys(weights, (0, True))
+    else:
+        chosen = {i: _weight_element(op, i, storage).grid for i in weights}
+        scales = {i: grid.scale for i, grid in chosen.items()}
+        grids = {i: (grid.zero, grid.narrow) for i, grid in chosen.items()}
     found: dict[int, Element] = {}
     for i, role in enumerate(roles):
         if role.kind == "bias":
@@ -109,16 +135,33 @@ def affine_elements(
             found[i] = _bias_element(step * scales[weight], bias.size, storage)
     for i, scale in scales.items():
         axis = roles[i].axis if scale.ndim else None
-        found[i] = Element(storage.weight, Grid(scale, 0, axis, narrow=True))
+        zero, narrow = grids[i]
+        found[i] = Element(storage.weight, Grid(scale, zero, axis, narrow=narrow))
     return found
+
+
+def _weight_element(op: Op, index: int, storage: Storage) -> Element:
+    """The element of a weight with a zero point: that of training, or its range's."""
+    weight = op.operands[index]
+    _check_finite(op, weight.value)
+    given = _trained(weight, storage.weight)
+    if given is not None and unheld(weight, None, storage) is None:
+        return given
+    lowest = storage.weight.lo + 1
+    grid = activation_grid(*extent(weight.value), lowest, storage.weight.hi)
+    return Element(storage.weight, per_tensor(*grid, narrow=True))
+
+
+def _check_finite(op: Op, array: np.ndarray) -> None:
+    if not np.isfinite(array).all():
+        raise QirError(f"the weight of {op.kind} holds nan or infinity", at=place_of(op),
+                       help="quantization needs finite weights")  # fmt: skip
 
 
 def _weight_scales(op: Op, index: int, axis: int | None, storage: Storage) -> np.ndarray:
     """One f32 scale a channel along the axis, or one for all."""
     array = op.operands[index].value
-    if not np.isfinite(array).all():
-        raise QirError(f"the weight of {op.kind} holds nan or infinity", at=place_of(op),
-                       help="quantization needs finite weights")  # fmt: skip
+    _check_finite(op, array)
     given = grid_of(op.operands[index])
     if given is not None and unheld(op.operands[index], axis, storage) is None:
         return given.grid.scale
@@ -130,12 +173,15 @@ def _weight_scales(op: Op, index: int, axis: int | None, storage: Storage) -> np
 def unheld(weight: Op, axis: int | None, storage: Storage) -> str | None:
     """Why the grid that training rounded a weight to is none for it; None where it is one.
 
-    Weights are symmetric, so what training stored far from its zero point may be out of reach.
+    Symmetric weights cannot reach what training stored far from its zero point.
     """
     grid = grid_of(weight).grid
     if grid.axis not in (None, axis):
         takes = "one for all" if axis is None else f"one for each index of axis {axis}"
         return f"it has a scale for each index of axis {grid.axis}, the weight takes {takes}"
+    if not storage.weight_is_symmetric:
+        beyond = _beyond(weight, _trained(weight, storage.weight))
+        return f"{beyond} of its values lie beyond the grid's ends" if beyond else None
     scale, _ = grid.expanded(weight.type.rank)
     steps = np.abs(np.round(weight.value.astype(np.float64) / scale)).max(initial=0.0)
     if steps > storage.weight.hi:

@@ -109,6 +109,9 @@ def _add_stats(op: Op, seen: Seen, found: Constraints) -> None:
         if node in found.ranges:
             found.ranges[node] = _union(found.ranges[node], span)
             found.parts[node].append((op, span))
+    elif op.attributes["exact"] and _useful(op, seen):
+        found.node_of[op] = op
+        found.fixed[op] = activation_element(*span, seen.storage)
     elif (role := _read_as_power_of_two(op, seen)) is not None:
         found.node_of[op] = op
         found.fixed[op] = power_of_two_element(span, role)

@@ -18,7 +18,9 @@ def grid_lines(chosen: GridsChosen, node: Op, changes: Iterable[GridChanged]) ->
     changed = {each.value: element_text(each.own) for each in changes if each.reader is node}
     element = chosen.elements[node]
     if node in chosen.fixed:
-        yield f"{element_text(element)}, which {node.kind} prescribes for its results"
+        exact = node.attributes.get("exact", False)
+        why = "its range states" if exact else f"{node.kind} prescribes for its results"
+        yield f"{element_text(element)}, which {why}"
         yield from _shared(chosen, node)
         return
     yield f"{element_text(element)}, {_decided(chosen, node)}"

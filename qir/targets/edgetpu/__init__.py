@@ -14,7 +14,7 @@ TARGET = Target(
     roundings={"": "tflite_reference", "int8.add": "tflite_add", "int8.sub": "tflite_add"},
     rules="qir.targets.tflite.rules:rules",
     decompositions="qir.targets.tflite.decompositions:rules",
-    schemes=("int8_per_channel", "int8_per_tensor"),
+    schemes=("int8_per_channel", "int8_per_tensor", "uint8_per_tensor"),
 )
 
 

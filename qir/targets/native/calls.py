@@ -23,7 +23,7 @@ def serves(op: Op) -> bool:
     return (
         library() is not None
         and all(each.is_const for each in constants)
-        and all(each.dtype.name == "i8" for each in constants[:1])
+        and all(each.dtype.name == "i8" and not each.type.zero.any() for each in constants[:1])
         and all(each.dtype.name in BYTES and each.type.size for each in (*activations, op))
         and op.attributes["rescale"].rounding in CONTRACTS
     )  # fmt: skip

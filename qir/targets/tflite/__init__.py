@@ -12,8 +12,8 @@ TARGET = Target(
     rules="qir.targets.tflite.rules:rules",
     decompositions="qir.targets.tflite.decompositions:rules",
     schemes=("int8_per_channel", "int8_per_tensor", "int16_per_channel", "int16_per_tensor",
-             "dynamic_range", "weight_only_i8",
-             "weight_only_i4", "weight_only_i2", "weight_only_f16"),  # fmt: skip
+             "uint8_per_tensor", "dynamic_range", "weight_only_i8", "weight_only_i4",
+             "weight_only_i2", "weight_only_f16"),  # fmt: skip
 )
 
 

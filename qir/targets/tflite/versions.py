@@ -4,6 +4,8 @@ import json
 from functools import cache
 from importlib import resources
 
+import numpy as np
+
 from qir.dialects.tfl.dialect import BUILTINS, is_hybrid
 
 from ...ir import Op
@@ -59,8 +61,30 @@ def version_of(op: Op) -> int:
         return 2
     if first is None or first.grid is None:
         return 1
+    if first.dtype.name == "u8":
+        return _of_bytes(op, operator)
     bits = 16 if first.dtype.bits == 16 else 8
     return capabilities().get(operator, {}).get(f"op_version_int{bits}") or 1
+
+
+def _of_bytes(op: Op, operator: str) -> int:
+    """The version for u8, as op_version.cc has it: most often the first."""
+    a = op.attributes
+    if operator == "FULLY_CONNECTED" and (a["keep_num_dims"] or len(op.operands) == 2):
+        return 6 if len(op.operands) == 2 else 5
+    if operator == "TRANSPOSE_CONV" and len(op.operands) == 3:
+        return 3 if a["fused_activation_function"] == "NONE" else 4
+    if operator == "DEPTHWISE_CONV_2D":
+        return 1 if a["dilation_w_factor"] == a["dilation_h_factor"] == 1 else 2
+    if operator == "CONV_2D" and op.operands[0].shape[3] != op.operands[1].shape[3]:
+        return 6
+    if operator == "MUL":
+        scales = [np.float32(each.type.scale) for each in (*op.operands, op)]
+        return 3 if scales[0] * scales[1] / scales[2] >= 1 else 1
+    if operator.startswith("RESIZE_"):
+        nearest = operator == "RESIZE_NEAREST_NEIGHBOR" and a["align_corners"]
+        return 3 if a["half_pixel_centers"] or nearest else 1
+    return {"UNPACK": 2, "RELU": 2, "GELU": 2, "BROADCAST_TO": 2}.get(operator, 1)
 
 
 def _of_dequantize(x: Type) -> int:

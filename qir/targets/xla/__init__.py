@@ -22,8 +22,8 @@ TARGET = Target(
         "shift_range": {"": (-31, 31)},
     },
     schemes=("int8_per_channel", "int8_per_tensor", "int16_per_channel", "int16_per_tensor",
-             "dynamic_range", "weight_only_i8",
-             "weight_only_i4", "weight_only_i2", "weight_only_f16",
+             "uint8_per_tensor", "dynamic_range", "weight_only_i8", "weight_only_i4",
+             "weight_only_i2", "weight_only_f16",
              "weight_only_bf16"),  # fmt: skip
     layers="qir.targets.native.layers:layers",
 )

@@ -1,8 +1,8 @@
 """int8 ops on XLA, exact on every shape; those the xla dialect has kernels for in a general form.
 
 Products of 8-bit operands are summed as they are stored, int8 by int8 into int32, and the zero
-points taken off the sums: sum((x - zero) * w) = sum(x * w) - zero * sum(w). All of it is arithmetic
-modulo 2**32, as the numpy meanings are.
+points taken off the sums: sum((x - zero) * w) = sum(x * w) - zero * sum(w). A zero point of a
+weight is taken off first. All of it is arithmetic modulo 2**32, as the numpy meanings are.
 """
 
 import math
@@ -68,6 +68,11 @@ def factor(op, index: int, array):
     return centred(op, index, array), np.int32(0)
 
 
+def weight(op, w):
+    """A weight as a factor: as it is stored, or in i32 without its zero point where it has one."""
+    return centred(op, 1, w) if op.operands[1].type.zero.any() else w
+
+
 def alike(a, b):
     """Two factors in one dtype, the wider one."""
     return (a, b) if a.dtype == b.dtype else (a.astype(jnp.int32), b.astype(jnp.int32))
@@ -94,7 +99,7 @@ def sums_of_products(op, x, w, b, product, taps: tuple[int, ...]):
     """
     if sum_type(op) is np.int64:
         return wide_sums(op, x, w, b, product, taps)
-    x, zero = factor(op, 0, x)
+    (x, zero), w = factor(op, 0, x), weight(op, w)
     correction = zero * summed(w, taps).reshape(-1) if zero else None
     return biased(product(*alike(x, w), zero), b, correction)
 
@@ -151,7 +156,7 @@ def _window_elements(x, tap, attributes, out):
 @lowers("int8.transposed_conv2d")
 def _(op, x, w, b=None):
     # The zeros that dilation puts between elements are no zero points: those come off first.
-    w = lax.rev(w, (0, 1)).astype(jnp.int32)
+    w = lax.rev(jnp.asarray(weight(op, w)), (0, 1)).astype(jnp.int32)
 
     def product(x):
         return lax.conv_general_dilated(
@@ -269,26 +274,31 @@ def _(op, x):
 @lowers("int8.mean", "int8.sum")
 def _(op, x):
     axes, type = op.attributes["axes"], op.operands[0].type
-    if type.dtype.name == "i8":
+    x, zero = factor(op, 0, x)
+    if x.dtype == jnp.int8:
         count = math.prod(type.shape[axis] for axis in axes)
-        total = sum_axes(x, axes) - np.int32(count * int(type.zero))
+        total = sum_axes(x, axes) - np.int32(count) * zero
     else:
-        total = jnp.sum(centred(op, 0, x), axes, dtype=jnp.int32)
+        total = jnp.sum(x, axes, dtype=jnp.int32)
     return finished(op, total).reshape(op.shape)
 
 
 @lowers("int8.threshold_sum")
 def _(op, x, thresholds):
-    axes = op.attributes["axes"]
-    i8 = op.operands[0].dtype.name == "i8"
-    total = sum_axes(x, axes) if i8 else jnp.sum(x, axes, dtype=jnp.int32)
+    axes, type = op.attributes["axes"], op.operands[0].type
+    signed, zero = factor(op, 0, x)
+    if signed.dtype == jnp.int8:  # what flipping the sign took off each is put back
+        lift = math.prod(type.shape[axis] for axis in axes) * (int(type.zero) - int(zero))
+        total = sum_axes(signed, axes) + np.int32(lift)
+    else:
+        total = jnp.sum(x, axes, dtype=jnp.int32)
     reached = jnp.sum(total[..., None] >= thresholds, -1, dtype=jnp.int32)
     return (op.type.lo + reached).reshape(op.shape).astype(op.dtype.numpy)
 
 
 @lowers("int8.avg_pool")
 def _(op, x):
-    if op.operands[0].dtype.name == "i8":
+    if op.operands[0].dtype.name in ("i8", "u8"):
         return jnp.clip(average_pool(x, pool_geometry(op)), *bounds(op))
     total = window_reduced(op, x.astype(jnp.int32), np.int32(0), lax.add)
     count = np.maximum(window_counts(op), 1).astype(np.int32)
@@ -298,7 +308,7 @@ def _(op, x):
 
 @lowers("int8.softmax")
 def _(op, x, exps, mask=None):
-    return softmax(x, exps, mask, axis=op.attributes["axis"], bits=op.dtype.bits)
+    return softmax(x, exps, mask, axis=op.attributes["axis"], to=op.dtype.numpy)
 
 
 @lowers("int8.layer_norm")

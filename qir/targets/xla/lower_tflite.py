@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from qir.dialects.int8.tflite_norms import normalized
 from qir.dialects.int8.tflite_reductions import multiplied, over_last
 
 from ...rounding import gemmlowp
@@ -38,9 +39,7 @@ def _(op, x, exps, reciprocals):
 @lowers("int8.l2_norm")
 def _(op, x):
     x = x.astype(jnp.int64) - op.operands[0].type.zero.astype(np.int64)
-    root, shift = gemmlowp.inverse_root(jnp.sum(jnp.square(x), -1, keepdims=True))
-    found = gemmlowp.rescaled(x, root, shift + 7) + int(op.type.zero)
-    return jnp.clip(found, op.type.lo, op.type.hi)
+    return jnp.clip(normalized(op, x) + int(op.type.zero), op.type.lo, op.type.hi)
 
 
 @lowers("int8.log_softmax_gemmlowp")

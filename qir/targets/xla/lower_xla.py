@@ -60,18 +60,42 @@ def _in_words(op, x, b, taps: np.ndarray, product):
     folded = lacks + int(op.operands[0].type.zero)  # the zero point is in the bias
     rest = folded * taps.reshape(-1, taps.shape[-1]).sum(0, np.int64)
     return epilogue(op)(biased_words(op, words.plus(total, words.of_constant(rest)), b))
+def _zero_of_weight(op) -> int:
+    return int(op.operands[1].type.zero)
+
+
+def _with_ones(w, axis: int = -1):
+    """A weight with one more output, whose weights are 1: it sums up what the others see."""
+    xp = np if isinstance(w, np.ndarray) else jnp
+    return xp.concatenate([w, xp.ones_like(xp.take(w, xp.array([0]), axis))], axis)
+
+
+def _and_no_bias(b):
+    return jnp.concatenate([b, jnp.zeros(1, b.dtype)])
+
+
+def _without_zero(op, finished):
+    """An epilogue that takes the weight's zero point off: the last output is the sum of all x.
+
+    sum(x * (w - z)) = sum(x * w) - z * sum(x).
+    """
+    zero = np.int32(_zero_of_weight(op))
+    return lambda acc: finished(acc[..., :-1] - zero * acc[..., -1:])
 
 
 @lowers("xla.dot")
 def _(op, x, w, b):
     if native.serves(op):
         return native.dot(op, x)
-    layout = op.attributes["layout"]
-    if x.dtype.itemsize == 1:
-        return dense(x, w, b, layout=layout, epilogue=epilogue(op))
-    taps = _constant(op, 1) if layout == "kn" else _constant(op, 1).T
-    none = np.zeros(op.shape[-1], np.int32)
-    return _in_words(op, x, b, taps, lambda part, pad: dense(part, w, none, layout=layout))
+    finished, layout = epilogue(op), op.attributes["layout"]
+    if x.dtype.itemsize == 2:
+        taps = _constant(op, 1) if layout == "kn" else _constant(op, 1).T
+        none = np.zeros(op.shape[-1], np.int32)
+        return _in_words(op, x, b, taps, lambda part, pad: dense(part, w, none, layout=layout))
+    if _zero_of_weight(op):
+        w = _with_ones(w, 0 if layout == "nk" else 1)
+        b, finished = _and_no_bias(b), _without_zero(op, finished)
+    return dense(x, w, b, layout=layout, epilogue=finished)
 
 
 @lowers("xla.conv")
@@ -79,23 +103,30 @@ def _(op, x, w, b):
     if native.serves(op):
         return native.conv(op, x)
     kernel, windows = CONVOLUTIONS[op.attributes["kernel"]], geometry(op)
-    packed = kernel.pack(_constant(op, 1), windows)
+    w, finished = _constant(op, 1), epilogue(op)
     if x.dtype.itemsize == 2:
-        weights, none = jnp.asarray(packed), jnp.zeros(op.shape[-1], jnp.int32)
-        return _in_words(op, x, b, _constant(op, 1), lambda part, pad: kernel.run(
+        weights, none = jnp.asarray(kernel.pack(w, windows)), jnp.zeros(op.shape[-1], jnp.int32)
+        return _in_words(op, x, b, w, lambda part, pad: kernel.run(
             part, weights, none, replace(windows, zero=pad), accumulators))  # fmt: skip
+    if _zero_of_weight(op) and windows.groups > 1:
+        w = w.astype(np.int32) - _zero_of_weight(op)
+    elif _zero_of_weight(op):
+        w, b, finished = _with_ones(w), _and_no_bias(b), _without_zero(op, finished)
+    packed = kernel.pack(w, windows)
     if x.dtype != packed.dtype:  # u8 by i8: XLA convolves operands of one type alone
         x, packed = x.astype(jnp.int32), packed.astype(np.int32)
-    return kernel.run(x, jnp.asarray(packed), b, windows, epilogue(op))
+    return kernel.run(x, jnp.asarray(packed), b, windows, finished)
 
 
 @lowers("xla.depthwise")
 def _(op, x, w, b):
     if native.serves(op):
         return native.depthwise(op, x)
+    windows, zero = geometry(op), _zero_of_weight(op)
     if x.dtype.itemsize == 1:
-        return conv_depthwise(x, w, b, geometry(op), epilogue(op))
-    windows, none = geometry(op), jnp.zeros(op.shape[-1], jnp.int32)
+        w = jnp.asarray(w).astype(jnp.int32) - np.int32(zero) if zero else w
+        return conv_depthwise(x, w, b, windows, epilogue(op))
+    none = jnp.zeros(op.shape[-1], jnp.int32)
     if np.prod(windows.window) < 2**8:  # products of 16 by 8 bits sum up in 32
         acc = words.of_i32(conv_depthwise(x, w, none, windows))
         return epilogue(op)(biased_words(op, acc, b))
@@ -108,11 +139,15 @@ def _(op, x, w, b):
 def _(op, x, w, b):
     types, strides = [o.type for o in op.operands[:2]], op.attributes["strides"]
     zero = int(types[0].zero)
-    weights, bias = packing.pack_transposed(_constant(op, 1), _constant(op, 2), strides, zero)
+    w, b, finished = _constant(op, 1), _constant(op, 2), epilogue(op)
+    if _zero_of_weight(op):
+        w, b = _with_ones(w), np.append(b, np.zeros(1, b.dtype))
+        finished = _without_zero(op, finished)
+    weights, bias = packing.pack_transposed(w, b, strides, zero)
     crops = shapes.transposed_crops(*types, strides, op.attributes["padding"])
     arrays, window = (jnp.asarray(weights), jnp.asarray(bias)), types[1].shape[:2]
     return conv_transposed(x, *arrays, window=window, strides=strides, crops=crops, zero=zero,
-                           epilogue=epilogue(op))  # fmt: skip
+                           epilogue=finished)  # fmt: skip
 
 
 @lowers("xla.batch_dot")

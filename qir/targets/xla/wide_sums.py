@@ -129,9 +129,10 @@ def _together(terms) -> Words:
 def require_few(op, count: int) -> None:
     """QirError where the sums of so many products of 8 by 8 bits may outgrow 32."""
     weight = op.operands[1].type
-    if op.kind != "int8.matmul" and (weight.dtype.bits > 8 or weight.dtype.lo == 0):
-        raise QirError(f"{op.kind} takes weights of 8 bits with a sign into sums of 64 on XLA, "
-                       f"found {weight}", at=place_of(op))  # fmt: skip
+    plain = weight.dtype.bits <= 8 and weight.dtype.lo < 0 and not weight.zero.any()
+    if op.kind != "int8.matmul" and not plain:
+        raise QirError(f"{op.kind} takes weights of 8 bits without a zero point into sums of 64 "
+                       f"on XLA, found {weight}", at=place_of(op))  # fmt: skip
     if count > MOST:
         raise QirError(f"{op.kind} sums up {count} products, on XLA sums of 64 bits have at most "
                        f"{MOST}", at=place_of(op))  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 from ...attributes import Floats, Ints, Padding, Pair
 from ...rounding import CONTRACTS, derive, derive_sum
 from ...shapes import open_shape
-from ...types import DTYPES, Element, Type
+from ...types import DTYPES, Element, Type, per_tensor
 from .draft import Draft, need
 from .operands import regrouped
 from .values import NUMBERS, chance, one_of
@@ -235,7 +235,8 @@ def _same(draft: Draft, types):
 
 @_named("softmax.to")
 def _softmax(draft: Draft, types):
-    return Element(DTYPES["i8"], draft.stored().grid.__class__(1 / 256, -128))
+    dtype = DTYPES["u8" if chance(draft.rng, 0.2) else "i8"]
+    return Element(dtype, per_tensor(1 / 256, dtype.lo))
 
 
 @_named("to")

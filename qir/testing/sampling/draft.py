@@ -140,7 +140,10 @@ class Draft:
         if name in ("b", "gamma", "beta", "exps") and self.name not in _PRODUCTS:
             return Element(DTYPES["i32"])[shape]
         if name == "w" and self.dialect == "xla":
-            return Element(DTYPES["i8"])[shape]
+            grid = draw_grid(self.rng) if chance(self.rng, 0.2) else None
+            return Element(DTYPES["i8"], grid)[shape]
+        if name == "w" and self.name not in ("lstm", "gru") and chance(self.rng, 0.25):
+            return draw_quantized(self.rng)[shape]  # with a zero point
         if name == "w":
             return self._weight()[shape] if len(shape) < 2 else self._weight(shape)[shape]
         if name == "values":

@@ -36,6 +36,8 @@ OTHER_MEANING = frozenset((("equalize_channels", "relu6", "relu"),))
 """Choices of options of passes that change what a network computes, and say so: not drawn."""
 READY = {"qat": "qat_prepare"}
 """By pipeline that takes more than a float network: the one that makes it so."""
+ENDS = {"legacy_uint8": {"inputs": "float32", "outputs": "float32"}}
+"""By pipeline whose function takes and gives stored integers: what leaves its ends real."""
 ROUNDINGS = ("quant.fake_quant", "quant.fake_quant_per_channel", "quant.quantize_and_dequantize")
 SINGLE = [name for name, each in CONTRACTS.items() if each.operands == 1]
 
@@ -59,7 +61,7 @@ class Passage:
 
 def draw_call(rng: Rng, pipeline: str) -> str:
     """A pipeline with random parameters, as text: `ptq_int8(method=mse, weights=per_tensor)`."""
-    given = {}
+    given = dict(ENDS.get(pipeline, {}))
     for name, choices in choices_of(pipeline).items():
         if chance(rng, 0.5):
             given[name] = one_of(rng, choices)

@@ -10,7 +10,7 @@ from ....ir import Op, const
 from ....pattern import V, either
 from ....rewrite import rule
 from ....shapes import transposed_crops
-from ....types import Grid, Type
+from ....types import DTYPES, Element, Grid, Type, per_tensor
 from .fitting import finish, padded, product_of_scales, same_rescale, stated
 from .stored import flattened, reordered
 
@@ -51,11 +51,14 @@ def dense_layer(op):
 
 @rule(either(int8.matmul, nn.matmul)(V.a, V.b) @ "op")
 def products_of_matrices(op, a, b):
-    """Sides are transposed on demand."""
+    """Sides are transposed on demand; u8, for which there is no kernel, is multiplied as i8."""
     same_rescale(op, product_of_scales(op))
     require(op.attributes["clamp"] is None, "the operator has no fused activation")
-    return tfl.batch_matmul(a, b, adj_x=op.attributes["adjoint_a"],
-                            adj_y=op.attributes["adjoint_b"], to=stated(op))  # fmt: skip
+    adjoint = {"adj_x": op.attributes["adjoint_a"], "adj_y": op.attributes["adjoint_b"]}
+    if "u8" not in (a.dtype.name, b.dtype.name, op.dtype.name):
+        return tfl.batch_matmul(a, b, to=stated(op), **adjoint)
+    product = tfl.batch_matmul(*map(_signed, (a, b)), to=_signed_element(op.type), **adjoint)
+    return tfl.quantize(product, to=op.type.element) if op.dtype.name == "u8" else product
 
 
 @rule(either(int8.transposed_conv2d, nn.transposed_conv2d)(...) @ "op")
@@ -72,6 +75,17 @@ def transposed_convolution(op):
         if cropped(new) == wanted:
             return new
     raise Declined(f"cropping {wanted} is neither SAME nor VALID")
+
+
+def _signed(x: Op) -> Op:
+    """A value as i8 of the same reals, which QUANTIZE makes of u8 by flipping the highest bit."""
+    return tfl.quantize(x, to=_signed_element(x.type)) if x.dtype.name == "u8" else x
+
+
+def _signed_element(type: Type) -> Element:
+    if type.dtype.name != "u8":
+        return type.element
+    return Element(DTYPES["i8"], per_tensor(type.grid.scale, int(type.zero) - 128))
 
 
 def _weight(w: Op, order: tuple[int, ...]) -> Op:

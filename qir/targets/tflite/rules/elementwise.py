@@ -64,17 +64,20 @@ def function(op, x, values):
 
     The place of a value is the integer that it is stored as, counted from the lowest.
     """
-    require(x.dtype.name in ("i8", "i16"), f"looks up what i8 and i16 store, found {x.type}")
+    require(x.dtype.name in LOOKED_UP, f"looks up what i8, u8 and i16 store, found {x.type}")
     to = op.type.element
     if values.is_const and to.dtype == x.dtype:
-        candidates = (build(x, to=to) for build in (*FUNCTIONS, *_sloped(x, to, values.value)))
+        builds = OF_BYTES if x.dtype.name == "u8" else (
+            *FUNCTIONS, *_sloped(x, to, values.value))  # fmt: skip
+        candidates = (build(x, to=to) for build in builds)
         found = next((each for each in candidates if _alike(each, x, values.value)), None)
         if found is not None:
             return found
-    require(to.dtype.name in ("i8", "i16", "i32", "f32"), f"gathers no {to}")
-    stored = tfl.cast(x, to=Element(DTYPES["i32"]), in_data_type=f"INT{x.dtype.bits}",
+    require(to.dtype.name in (*LOOKED_UP, "i32", "f32"), f"gathers no {to}")
+    places = tfl.cast(x, to=Element(DTYPES["i32"]), in_data_type=LOOKED_UP[x.dtype.name],
                       out_data_type="INT32")  # fmt: skip
-    places = tfl.add(stored, const(np.int32(-x.dtype.lo), name="lowest"))
+    if x.dtype.lo:
+        places = tfl.add(places, const(np.int32(-x.dtype.lo), name="lowest"))
     return tfl.gather(values, places)
 
 
@@ -97,6 +100,10 @@ FUNCTIONS = (
     tfl.abs, _square,
 )  # fmt: skip
 """What a table may be, from an operand and the element of the result."""
+OF_BYTES = (tfl.relu, tfl.relu6, tfl.relu_n1_to_1, tfl.logistic, tfl.tanh, tfl.gelu,
+            partial(tfl.gelu, approximate=True), tfl.hard_swish, _square)  # fmt: skip
+"""Those that have kernels for u8."""
+LOOKED_UP = {"i8": "INT8", "u8": "UINT8", "i16": "INT16"}
 
 
 NEARLY = {8: 1, 16: 32}

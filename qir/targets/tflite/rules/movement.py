@@ -1,9 +1,9 @@
 """Ops that move elements."""
 
-from qir.dialects import lax, tfl
+from qir.dialects import int8, lax, tfl
 
 from ....errors import require
-from ....ir import const
+from ....ir import Op, const
 from ....pattern import V
 from ....rewrite import rule
 
@@ -31,8 +31,20 @@ def padded_by_zeros(op, x):
 
 @rule(lax.concatenate(...) @ "op")
 def joined(op):
-    """One after the other."""
-    return tfl.concatenation(*op.operands, axis=op.attributes["axis"])
+    """One after the other; the kernel for u8 brings operands on other grids to the result's."""
+    parts, to = [_before_requantize(o) for o in op.operands], op.type.element
+    same = parts[0].type.element == to
+    return tfl.concatenation(*parts, axis=op.attributes["axis"], to=None if same else to)
+
+
+def _before_requantize(part: Op) -> Op:
+    """What a part of u8 was on its own grid; the kernel computes that change in f32, as accurately
+    as any, where the delegate's QUANTIZE keeps 8 bits of the ratio."""
+    changed = part.kind in (int8.requantize.name, tfl.quantize.name)
+    if not changed or part.attributes.get("clamp") is not None:
+        return part
+    (x,) = part.operands
+    return x if x.dtype.name == part.dtype.name == "u8" else part
 
 
 @rule(lax.broadcast(V.x) @ "op")

@@ -8,7 +8,7 @@ from jax import lax
 from .geometry import Geometry
 from .taps import Array, pad, span
 
-MULTIPLIED = 255
+MULTIPLIED = {"int8": 255, "uint8": 181}
 """Up to so many elements a window's mean is a multiplication by a constant (see `_divided`)."""
 
 
@@ -19,7 +19,7 @@ def max_pool(x: Array, geometry: Geometry) -> Array:
 
 
 def average_pool(x: Array, geometry: Geometry) -> Array:
-    """The mean of each window of `x[N,H,W,C]` int8, rounded half away from zero.
+    """The mean of each window of `x[N,H,W,C]` int8 or uint8, rounded half away from zero.
 
     Padding is not counted; a window of padding alone gives 0.
     """
@@ -27,7 +27,7 @@ def average_pool(x: Array, geometry: Geometry) -> Array:
     total = _along_both(pad(x, geometry.pads, 0).astype(jnp.int32), geometry, sizes, jnp.add)
     inside = [_counts(x.shape[1 + axis], geometry, axis, sizes[axis]) for axis in (0, 1)]
     count = np.maximum(np.multiply.outer(*inside), 1)[:, :, None]
-    mean = _divided(jnp.abs(total) + count // 2, count)
+    mean = _divided(jnp.abs(total) + count // 2, count, x.dtype.name)
     return jnp.where(total < 0, -mean, mean).astype(x.dtype)
 
 
@@ -52,13 +52,14 @@ def _counts(extent: int, geometry: Geometry, axis: int, size: int) -> np.ndarray
     return ((at >= 0) & (at < extent)).sum(1).astype(np.int32)
 
 
-def _divided(total: Array, count: np.ndarray) -> Array:
-    """`total // count` for 0 <= total <= 128.5 * count.
+def _divided(total: Array, count: np.ndarray, of: str) -> Array:
+    """`total // count` for 0 <= total <= 128.5 * count of int8, 255.5 * count of uint8.
 
     With m = ceil(2^23 / count), total * m exceeds total * 2^23 / count by less than total, and
-    total * count stays below 2^23 up to 255 elements: the quotient is exact; total * m stays below
-    2^31.
+    total * count stays below 2^23 up to 255 elements, 181 of uint8: the quotient is exact;
+    total * m stays below 2^31, or 2^32.
     """
-    if count.max() > MULTIPLIED:
+    if count.max() > MULTIPLIED[of]:
         return lax.div(total, jnp.broadcast_to(count, total.shape))
-    return (total * (-(-(1 << 23) // count)).astype(np.int32)) >> 23
+    wide = total.astype(jnp.uint32 if of == "uint8" else jnp.int32)
+    return ((wide * (-(-(1 << 23) // count)).astype(wide.dtype)) >> 23).astype(jnp.int32)

@@ -9,10 +9,11 @@ from .taps import Array
 ONE = 2**30
 
 
-def softmax(
-    x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1, bits: int = 8
-) -> Array:
-    """Probabilities along `axis` on 1/256:-128 as i8, or on 1/32768:0 as i16, where a mask holds.
+def softmax(x: Array, exps: Array, mask: Array | None = None, *, axis: int = -1,
+            to=jnp.int8) -> Array:  # fmt: skip
+    """Probabilities along `axis` over the elements of a mask.
+
+    to: i8 or u8 for 256ths above the lowest of it, i16 for 32768ths.
 
     bits: 8 or 16, of the result. exps: i32, entry d what a value d steps below the largest weighs;
     entry 0 times the length of the axis is at most 2^30. A table beats a polynomial and a product
@@ -29,6 +30,7 @@ def softmax(
         e = jnp.where(below > last, 0, entries(exps, jnp.minimum(below, last)))
     total = jnp.sum(e, axis, dtype=jnp.int32, keepdims=True)
     reciprocal = lax.div(ONE + (total >> 1), total)
-    if bits == 16:
-        return jnp.minimum((e * reciprocal + 2**14) >> 15, 2**15 - 1).astype(jnp.int16)
-    return jnp.minimum(((e * reciprocal + 2**21) >> 22) - 128, 127).astype(jnp.int8)
+    if to == jnp.int16:
+        return jnp.minimum((e * reciprocal + 2**14) >> 15, 2**15 - 1).astype(to)
+    lowest = jnp.iinfo(to).min
+    return jnp.minimum(((e * reciprocal + 2**21) >> 22) + lowest, lowest + 255).astype(to)
