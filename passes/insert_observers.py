@@ -21,7 +21,7 @@ from qir.selectors import Selector, chooser
 from qir.timing import count
 from qir.variables import held
 
-from ..dialects import quant
+from ..dialects import nn, quant
 
 Method = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 
@@ -45,10 +45,11 @@ def insert_observers(
 
 def _left_in_float(func: Func, chosen) -> Func:
     """The function with the scheme `float` for all ops that are not chosen and have none."""
+    owners = nn.owners(func)
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)
-        if op.kind not in OPS or chosen(op) or scheme_of(op) is not None:
+        if op.kind not in OPS or chosen(owners.get(op, op)) or scheme_of(op) is not None:
             return node
         return derived(with_scheme(node, "float"), op)
 

@@ -33,7 +33,8 @@ class GraphPass:
     before, after: forms; `any` keeps whatever form it is given. after may name an option in
     braces. replaced_by: for a resource, the option that makes it unnecessary. ahead: what can be
     said of a function before any step of a pipeline has run: `(func, **options)`, raising QirError.
-    scheme: what its output asks of a target, which says what it takes; options in braces too.
+    scheme: what its output asks of a target, which says what it takes; options in braces too, or a
+    function from the options to all that is asked.
     """
 
     name: str
@@ -44,7 +45,7 @@ class GraphPass:
     resources: Mapping[str, object]
     replaced_by: Mapping[str, str] = field(default_factory=dict)
     ahead: Callable | None = None
-    scheme: str | None = None
+    scheme: str | Callable | None = None
 
     @property
     def doc(self) -> str:
@@ -93,9 +94,11 @@ class GraphPass:
         """The form the pass leaves, given the one it met."""
         return before if self.after == "any" else self.after.format(**self.settled(options))
 
-    def scheme_asked(self, options: Mapping[str, object]) -> str | None:
-        """The scheme it asks of a target under these options, None if none."""
-        return None if self.scheme is None else self.scheme.format(**self.settled(options))
+    def schemes_asked(self, options: Mapping[str, object]) -> tuple[str, ...]:
+        """The schemes it asks of a target under these options."""
+        if callable(self.scheme):
+            return self.scheme(self.settled(options))
+        return () if self.scheme is None else (self.scheme.format(**self.settled(options)),)
 
     def settled(self, options: Mapping[str, object]) -> dict[str, object]:
         """Every option, those that are not given at their defaults."""
@@ -111,7 +114,7 @@ class GraphPass:
         ]
 
 
-def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = None,
+def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | Callable | None = None,
                **replaced_by: str) -> Callable[[Callable], GraphPass]:  # fmt: skip
     """Declare a pass: `@graph_pass("float -> float")`; `samples="stats"` says that the option
     `stats`, when given, stands in for the resource `samples`."""
@@ -131,7 +134,8 @@ def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = N
             else:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' needs a kind of "
                                 "qir.attributes or qir.graph_pass")  # fmt: skip
-        for what, text in (("arrow", after), ("scheme", scheme or "")):
+        said = scheme if isinstance(scheme, str) else ""
+        for what, text in (("arrow", after), ("scheme", said)):
             for name in re.findall(r"\{(.*?)\}", text):
                 if name not in options:
                     raise TypeError(f"{function.__name__}: the {what} names an option '{name}', "

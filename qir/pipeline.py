@@ -258,8 +258,7 @@ def check_schemes(steps: Steps) -> None:
     """QirError for the first step that asks a scheme of a target which does not take it."""
     asked: list[tuple[Step, str]] = []
     for step in flat(steps):
-        scheme = step.action.scheme_asked(step.options)
-        asked += [] if scheme is None else [(step, scheme)]
+        asked += [(step, scheme) for scheme in step.action.schemes_asked(step.options)]
         if step.action.after != "{target}":
             continue
         target = registry.target_named(step.action.form_after("", step.options))

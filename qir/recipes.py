@@ -83,7 +83,7 @@ def _lines(recipe: Recipe, func: Func) -> list[Choice]:
         if not left:
             above = sorted({taken[op] for op in ops})
             lines = ", ".join(f"line {n}, {recipe.lines[n - 1][0]!r}" for n in above)
-            raise QirError(f"{text}: all {len(ops)} ops that it means are taken by {lines}",
+            raise QirError(f"{text}: it is wholly shadowed, what it means is taken by {lines}",
                            at=place_of(ops[0]),
                            help="of the lines that mean an op the first holds: move this one up, "
                                 "or leave it out")  # fmt: skip

@@ -11,9 +11,11 @@ from typing import Literal
 
 from qir import journal
 from qir.decisions import ConstantPlaced, GridChanged
+from qir.errors import QirError
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, derived, kept
+from qir.ir import OPS, Func, Op, derived, kept, place_of
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
+from qir.schemes import activations_of, scheme_of
 from qir.timing import count
 from qir.trained import grid_of
 from qir.types import Element
@@ -34,6 +36,7 @@ def propagate_types(
     rounded to a grid keep it where it can be theirs.
     """
     refuse_variables(func)
+    _refuse_storages(func, Storage())
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
     seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, Storage())
@@ -44,6 +47,17 @@ def propagate_types(
         writer.write(op)
     count("values on a grid", len(constraints.node_of))
     return replace(func, results=tuple(writer.read(r) for r in func.results))
+
+
+def _refuse_storages(func: Func, storage: Storage) -> None:
+    """QirError for an op whose scheme stores activations in another way than is chosen here."""
+    own = storage.activation.name
+    for op in func.ops:
+        wanted = activations_of(op, own) if op.kind in OPS else None
+        if wanted not in (None, own):
+            raise QirError(f"the scheme of {op.kind} is '{scheme_of(op)}', and propagate_types "
+                           f"stores activations in {own}", at=place_of(op),
+                           help="int8 for it in the recipe, or float")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
