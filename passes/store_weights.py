@@ -13,7 +13,7 @@ LEAST_HALF = 2
 """Single numbers are not worth a reader of their own, as in `half_weights`."""
 
 
-@graph_pass("mixed -> mixed")
+@graph_pass("mixed -> stored")
 def store_weights(
     func: Func,
     *,

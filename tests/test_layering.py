@@ -31,8 +31,8 @@ ORDER = [
     *("verify", "evaluate", "variables", "expansions", "segments", "arrays", "observers"),
     *("samples", "mincut"),
     *("labelling", "decisions", "forms", "capabilities", "graph_pass", "target", "project"),
-    *("registry", "progress", "pipeline", "dry_run", "origin", "partial", "drift", "noise"),
-    "excerpt",
+    *("registry", "progress", "pipeline", "dry_run", "origin", "partial", "drift", "sensitivity"),
+    *("noise", "excerpt"),
     *("bisection", "floats", "report", "explain", "api", "training", "reproducer", "reduction"),
     *("difference", "interchange", "pictures", "cli", "testing", "pytest_plugin"),
 ]

@@ -207,11 +207,13 @@ def _run(steps, module, file: str, wishes: Wishes, resources, note, signed: bool
 
         note("\n".join(dry_run(steps, module)))
         return None
+    from .. import journal
     from ..ir import Module
     from ..origin import origin, ranges_in
     from ..partial import run_part
     from ..pipeline import run_module
     from ..rewrite import recorded
+    from ..sensitivity import Ranking, ranking_lines
     from ..timing import span
     from .drift import command_words, drift_listener
     from .watch import check_names, watcher
@@ -228,12 +230,15 @@ def _run(steps, module, file: str, wishes: Wishes, resources, note, signed: bool
         if measure is not None:
             measure(done)
 
-    with recorded() if wishes.explain else nullcontext([]) as log:
+    with (recorded() if wishes.explain else nullcontext([]) as log,
+          journal.recorded(Ranking) as rankings):  # fmt: skip
         listen = watcher(wishes, log, note, then)
         if part is None:
             made = run_module(steps, module, resources, listen)
         else:
             made = run_part(steps, module, part, resources, listen)
+    for ranking in rankings:
+        note("\n".join(f"// {line}" for line in ranking_lines(ranking)))
     if signed and part is None:
         with span("sign"):
             made = Module(made.funcs, {"origin": origin(module, steps, ranges)})
