@@ -21,7 +21,7 @@ class QirLexer(RegexLexer):
             (r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(?=\()", Name.Function),
             (r"-?\d+(\.\d+)?([eE][+-]?\d+)?", Number),
             (r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", Name),
-            (r"->|[=:<>?/-]", Operator),
+            (r"->|[=:<>?/|&!-]", Operator),
             (r"[()\[\]{},@]", Punctuation),
         ]
     }

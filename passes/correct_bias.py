@@ -24,9 +24,9 @@ from qir.evaluate import evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import Derived, Func, Op, const, derived, kept, parameter, place_of, transform
 from qir.registry import passes
-from qir.rewrite import selected
 from qir.rounding import quantize_array, real
 from qir.samples import filled_batches
+from qir.selectors import Selector, chooser
 from qir.timing import count, span, timed
 from qir.types import DTYPES
 
@@ -42,6 +42,7 @@ def correct_bias(
     func: Func,
     *,
     weights: Literal["per_channel", "per_tensor"] = "per_channel",
+    where: Selector | None = None,
     samples: Samples,
     run: Run = evaluate,
 ) -> Func:
@@ -49,9 +50,11 @@ def correct_bias(
 
     weights: as `propagate_types` is to have it. Layers without a bias get one. Compared is what a
     layer gives before its clamp, in this function and in what `propagate_types` makes of it.
+    where: the layers it may correct.
     """
     quantized, twin = _quantized(func, weights)
-    layers = [op for op in func.ops if _is_corrected(op, twin.get(op, op))]
+    chosen = chooser(func, where)
+    layers = [op for op in func.ops if chosen(op) and _is_corrected(op, twin.get(op, op))]
     if not layers:
         return func
     pair = _opened(func, layers), _opened(quantized, [twin[op] for op in layers])
@@ -80,7 +83,7 @@ def _quantized(func: Func, weights: str) -> tuple[Func, dict[Op, Op]]:
 
 def _is_corrected(op: Op, twin: Op) -> bool:
     """Whether an op is a quantized layer that gives something, its bias a constant or none."""
-    if op.kind not in LAYER_KINDS or not selected(op) or not op.type.size:
+    if op.kind not in LAYER_KINDS or not op.type.size:
         return False
     read = twin.operands[1]
     on_grid = read.kind == quant.dequantize.name and read.operands[0].is_const

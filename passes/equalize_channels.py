@@ -16,7 +16,8 @@ from qir import journal
 from qir.errors import Declined, require
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, kept, transform
-from qir.rewrite import Firing, selected
+from qir.rewrite import Firing
+from qir.selectors import Selector, chooser
 from qir.timing import count
 
 from ..dialects import nn
@@ -31,14 +32,15 @@ HEAVY = 8.0
 
 
 @graph_pass("float -> float")
-def equalize_channels(func: Func, *, relu6: Literal["keep", "relu"] = "keep") -> Func:
+def equalize_channels(func: Func, *, relu6: Literal["keep", "relu"] = "keep",
+                      where: Selector | None = None) -> Func:  # fmt: skip
     """Scale channels between layers so that their weights span equal ranges on both sides.
 
     relu6: what becomes of a relu6 between two layers. No factor passes it, so with `keep` such
     layers are left alone; with `relu` it becomes one, as the paper has it, which changes results
-    beyond 6. All else computes what it did, up to rounding.
+    beyond 6. All else computes what it did, up to rounding. where: the layers it may touch.
     """
-    pairs = _pairs(func, relu6 == "relu")
+    pairs = _pairs(func, relu6 == "relu", chooser(func, where))
     layers = {layer for source, found in pairs.items() for layer in _layers(source, found)}
     factors = _Factors(
         {layer: channels.magnitudes(layer) for layer in layers},
@@ -75,16 +77,16 @@ class _Factors:
         return self.magnitudes[layer] * into / channels.along_results(layer, self.results[layer])
 
 
-def _pairs(func: Func, relu6_passes: bool) -> dict[Op, Spread]:
+def _pairs(func: Func, relu6_passes: bool, chosen) -> dict[Op, Spread]:
     """The layers whose channels only layers read, each with these."""
     found = {}
     for op in func.ops:
-        if op.kind not in LAYER_KINDS or not selected(op):
+        if op.kind not in LAYER_KINDS or not chosen(op):
             continue
         try:
             channels.can_be_rescaled(op)
             reached = channels.spread(func, op, relu6_passes)
-            outside = [r.layer for r in reached.readers if not selected(r.layer)]
+            outside = [r.layer for r in reached.readers if not chosen(r.layer)]
             require(not outside, "a layer that reads it is not to be touched")
             found[op] = reached
         except Declined as declined:

@@ -10,6 +10,7 @@ from qir.errors import QirError, QirWarning
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, const, derived, kept, place_of, transform
 from qir.rewrite import selected
+from qir.selectors import Selector, chooser
 from qir.timing import count
 from qir.types import DTYPES, DType, Element
 
@@ -25,27 +26,39 @@ def half_weights(
     to: Literal["f16", "bf16"] = "f16",
     compute: Literal["f32", "half"] = "f32",
     min_elements: int = 2,
+    where: Selector | None = None,
 ) -> Func:
     """Store the f32 constants of at least `min_elements` elements as f16 or bf16.
 
     They are read through `quant.widen`, and computed with in f32; or, with `compute=half`, all that
     is f32 becomes half: inputs are converted once, results back, single numbers too are halves.
-    What is beyond the largest half is clamped to it, and a warning says so.
+    What is beyond the largest half is clamped to it, and a warning says so. where: the ops whose
+    constants are stored as halves, others that read the same read them as they were; `half` is of
+    all or none.
     """
     if min_elements < 1:
         raise QirError(f"half_weights: 'min_elements' is at least 1, found {min_elements}")
     half = DTYPES[to]
+    if compute == "half" and where is not None:
+        raise QirError("half_weights: compute=half is of all ops, it takes no 'where'",
+                       help="compute=f32 stores constants of some ops as halves")  # fmt: skip
     if compute == "half":
         return _in_halves(func, half)
+    chosen = chooser(func, where)
+    read = {o for op in func.ops if chosen(op) for o in op.operands} if where else set(func.ops)
     halved = {op: _halved(op, half) for op in func.ops if op.is_const and op.dtype == F32
-              and op.type.size >= min_elements and selected(op)}  # fmt: skip
+              and op.type.size >= min_elements and selected(op) and op in read}  # fmt: skip
     _warn(halved, half)
     count("constants halved", len(halved))
+    wide = {op: derived(quant.widen(made, location=op.location), op) for op, made in halved.items()}
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
-        if op not in halved:
-            return kept(op, operands)
-        return derived(quant.widen(halved[op], location=op.location), op)
+        if where is None:
+            return wide[op] if op in wide else kept(op, operands)
+        if chosen(op):
+            pairs = zip(op.operands, operands, strict=True)
+            operands = tuple(wide.get(old, now) for old, now in pairs)
+        return kept(op, operands)
 
     return transform(func, change)
 

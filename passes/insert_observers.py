@@ -16,23 +16,44 @@ from qir.graph_pass import graph_pass
 from qir.ir import OPS, Func, Op, derived, kept, place_of, transform
 from qir.quantizable import chains, inside_chain, is_real, roles_in, takes_part
 from qir.roles import FLOAT, INDEX, Role, Roles
+from qir.schemes import scheme_of, with_scheme
+from qir.selectors import Selector, chooser
 from qir.timing import count
 from qir.variables import held
 
-from ..dialects import quant
+from ..dialects import nn, quant
 
 Method = Literal["minmax", "ema", "percentile", "entropy", "mse"]
 
 
 @graph_pass("float -> observed")
-def insert_observers(func: Func, *, method: Method | None = None) -> Func:
+def insert_observers(
+    func: Func, *, method: Method | None = None, where: Selector | None = None
+) -> Func:
     """Put an observer behind every value whose range quantization needs, with a lasting name.
 
     method: how calibration is to find the ranges; its own option of that name overrules it. Where
     training has put a fake quantization to 8 bits, its range is the value's, and it is taken out.
+    where: the ops that are to be quantized; others are given the scheme `float`, by which later
+    passes know them.
     """
+    if where is not None:
+        func = _left_in_float(func, chooser(func, where))
     func, put_back = held(func)
     return put_back(_marked(func, method))
+
+
+def _left_in_float(func: Func, chosen) -> Func:
+    """The function with the scheme `float` for all ops that are not chosen and have none."""
+    owners = nn.owners(func)
+
+    def change(op: Op, operands: tuple[Op, ...]) -> Op:
+        node = kept(op, operands)
+        if op.kind not in OPS or chosen(owners.get(op, op)) or scheme_of(op) is not None:
+            return node
+        return derived(with_scheme(node, "float"), op)
+
+    return transform(func, change)
 
 
 def _marked(func: Func, method: Method | None) -> Func:

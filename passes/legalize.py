@@ -3,16 +3,21 @@
 from qir.errors import QirError
 from qir.forms import complaints
 from qir.graph_pass import graph_pass
-from qir.ir import Func, Op, place_of
+from qir.ir import Func, Op, kept, place_of, transform
 from qir.registry import target_named
 from qir.rewrite import recorded, rewrite
+from qir.schemes import scheme_of, with_scheme
 from qir.target import Target
 
 
 @graph_pass("mixed -> {target}")
 def legalize(func: Func, *, target: str = "xla") -> Func:
-    """Apply the rules of a target; QirError lists every op that it does not take, and why."""
+    """Apply the rules of a target; QirError lists every op that it does not take, and why.
+
+    Schemes of ops have had their effect, and are left out.
+    """
     found = target_named(target)
+    func = transform(func, _without_scheme) if any(map(scheme_of, func.ops)) else func
     with recorded() as firings:
         func = rewrite(func, *found.legalization())
     illegal = list(complaints(func, found.form))
@@ -27,6 +32,11 @@ def legalize(func: Func, *, target: str = "xla") -> Func:
     raise QirError(f"{len(illegal)} ops are not for the target '{target}':\n" + "\n".join(lines),
                    at=place_of(illegal[0][0]),
                    help=_help({op.kind for op, _ in illegal}, found))  # fmt: skip
+
+
+def _without_scheme(op: Op, operands: tuple[Op, ...]) -> Op:
+    node = kept(op, operands)
+    return node if scheme_of(op) is None else with_scheme(node, None)
 
 
 def _help(kinds: set[str], target: Target) -> str | None:

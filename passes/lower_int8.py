@@ -12,9 +12,11 @@ from qir.graph_pass import graph_pass
 from qir.integer_forms import INTEGER_FORMS, Wanted
 from qir.ir import OPS, Func, Op, const, item
 from qir.pattern import V, either
+from qir.quantizable import in_integers
 from qir.registry import target_named
 from qir.rewrite import Rule, rewrite, rule
 from qir.rounding import contract, quantize_array
+from qir.schemes import scheme_of
 from qir.timing import count
 from qir.types import Element, Type
 
@@ -42,6 +44,7 @@ def move_onto_storage(cast, y):
     """Movement, maxima and the like mean the same on stored integers of one grid."""
     op = y.operands[0] if y.kind == "item" else y
     require(op.kind in OPS and OPS[op.kind].on_storage, f"{op.kind} computes with real values")
+    _may_be_integer(op)
     stored = [_stored(o, op) for o in op.operands]
     moved = [s for s, o in zip(stored, op.operands, strict=True) if s is not o]
     to = cast.attributes["to"]
@@ -56,6 +59,7 @@ def move_onto_storage(cast, y):
 @rule(either(lax.argmax, lax.argmin)(quant.dequantize(V.x)) @ "op")
 def place_on_storage(op, x):
     """The first greatest of reals on one grid is the first greatest of the stored integers."""
+    _may_be_integer(op)
     require(x.type.grid.per_tensor, f"it compares values of several scales, {x.type}",
             "one scale for what it reads")  # fmt: skip
     return op.with_operands(x)
@@ -89,6 +93,7 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
     def integer_form(cast, y):
         """A float op between dequantize and quantize is computed on integers."""
         form = INTEGER_FORMS.get(y.kind)
+        _may_be_integer(y)
         require(form is not None, f"{y.kind} has no integer form",
                 "another op in the model, or an integer form of this one")  # fmt: skip
         contract = roundings.get(form.produces, roundings[""])
@@ -115,6 +120,11 @@ def integer_rules(roundings) -> tuple[Rule, ...]:
         return form.build(cast, Wanted(cast.attributes["to"], contract), x)
 
     return (integer_form, integer_requantize)
+
+
+def _may_be_integer(op: Op) -> None:
+    require(in_integers(op), f"the scheme of {op.kind} is '{scheme_of(op)}'",
+            "int8 for it in the recipe")  # fmt: skip
 
 
 def _stored(operand: Op, reader: Op) -> Op:
@@ -151,6 +161,7 @@ def _chain(y: Op) -> list[Op]:
             continue
         require(op.kind in OPS and OPS[op.kind].pointwise, f"the chain reads {op.kind}",
                 f"integers from {op.kind}")  # fmt: skip
+        _may_be_integer(op)
         stack.append((op, True))
         stack.extend((o, False) for o in op.operands)
     return chain

@@ -12,8 +12,8 @@ from qir.errors import QirError
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, const, derived, kept, transform
 from qir.quantizable import FloatKept
-from qir.rewrite import selected
 from qir.rounding import quantize_array, weight_scale
+from qir.selectors import Selector, chooser
 from qir.timing import count
 from qir.trained import grid_of
 from qir.types import DTYPES, Element, Grid
@@ -35,21 +35,23 @@ LOOKUPS = (lax.take.name, lax.gather.name)
 @graph_pass("float -> mixed", scheme="dynamic_range")
 def quantize_dynamic(
     func: Func, *, min_elements: int = 1024,
-    weights: Literal["per_channel", "per_tensor"] = "per_channel",
+    weights: Literal["per_channel", "per_tensor"] = "per_channel", where: Selector | None = None,
 ) -> Func:  # fmt: skip
     """Give layers integer weights, and their inputs an 8-bit grid for each row at each call.
 
     min_elements: smaller weights stay reals. weights: one scale for each output channel, or one
-    for a whole weight.
+    for a whole weight. where: the ops it may touch.
     """
 
     if min_elements < 1:
         raise QirError(f"quantize_dynamic: 'min_elements' is at least 1, found {min_elements}")
 
+    chosen = chooser(func, where)
+
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)
         places = _weights(op)
-        if not places or not selected(op):
+        if not places or not chosen(op):
             return node
         why = _too_small(op, places, min_elements)
         if why is not None:

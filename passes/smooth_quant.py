@@ -20,6 +20,7 @@ from qir.ir import Func, Op, const, derived, kept, place_of, transform
 from qir.observers import first_bad
 from qir.rewrite import Firing, selected
 from qir.samples import filled_batches
+from qir.selectors import Selector, chooser
 from qir.timing import count, timed
 
 from ..dialects import nn
@@ -35,6 +36,7 @@ def smooth_quant(
     *,
     alpha: float = 0.5,
     insert: bool = False,
+    where: Selector | None = None,
     samples: Samples,
     run: Run = evaluate,
 ) -> Func:
@@ -42,14 +44,16 @@ def smooth_quant(
 
     alpha: how much of the outliers moves into the weights, from 0 to 1. The factors fold into a
     norm or dense layer in front, if only layers read it. insert: where nothing can take them, a
-    multiplication does; it helps where the value is on no grid before it. The function stays the
-    same, up to rounding.
+    multiplication does; it helps where the value is on no grid before it. where: the layers whose
+    inputs are smoothed; all that read one norm, or none. The function stays the same, up to
+    rounding.
     """
     if not 0 <= alpha <= 1:
         raise QirError(f"alpha is a share between 0 and 1, found {alpha:g}",
                        help="0.5 moves half of the outliers into the weights")  # fmt: skip
-    groups = _folding(func)
-    inserted = _inserting(func, groups) if insert else []
+    chosen = chooser(func, where)
+    groups = _folding(func, chosen)
+    inserted = _inserting(func, groups, chosen) if insert else []
     found = [*groups, *inserted]
     if not found:
         return func
@@ -72,7 +76,7 @@ class _Group:
     folds: bool = True
 
 
-def _folding(func: Func) -> list[_Group]:
+def _folding(func: Func, chosen) -> list[_Group]:
     """The norms and dense layers whose results dense layers read, and no more than layers."""
     found = []
     for op in func.ops:
@@ -82,7 +86,7 @@ def _folding(func: Func) -> list[_Group]:
             _takes_factors(op)
             readers = channels.spread(func, op).readers
             require(any(r.layer.kind == nn.dense.name for r in readers), "no dense layer reads it")
-            outside = [r.layer for r in readers if not selected(r.layer)]
+            outside = [r.layer for r in readers if not chosen(r.layer)]
             require(not outside, "a layer that reads it is not to be touched")
             found.append(_Group(op, readers))
         except Declined as declined:
@@ -96,12 +100,12 @@ def _takes_factors(op: Op) -> None:
     require(all(o.is_const for o in op.operands[1:]), f"a constant of {op.kind} is computed")
 
 
-def _inserting(func: Func, groups: Sequence[_Group]) -> list[_Group]:
+def _inserting(func: Func, groups: Sequence[_Group], chosen) -> list[_Group]:
     """The values that the other dense layers read, each with these."""
     taken = {reader.layer for group in groups for reader in group.readers}
     read: dict[Op, list[Reader]] = {}
     for op in func.ops:
-        if op.kind != nn.dense.name or op in taken or not selected(op):
+        if op.kind != nn.dense.name or op in taken or not chosen(op):
             continue
         try:
             channels.can_be_rescaled(op)

@@ -14,9 +14,11 @@ from .errors import QirError
 from .evaluate import as_array, checked_input
 from .forms import complaints
 from .ir import Func, Module
+from .journal import recorded
 from .origin import origin, ranges_in
 from .pipeline import Done, Listener, compose, run_module, run_steps, takes
 from .report import report_text
+from .sensitivity import Ranking, ranking_lines
 from .text import load_module, save_module
 from .timing import span
 from .types import Type
@@ -99,10 +101,12 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
             listen(done)
 
     given = {"target": target, **parameters} if takes(pipeline, "target") else parameters
-    result = run_pipeline(module, pipeline, calibration, given, watch)
+    with recorded(Ranking) as rankings:
+        result = run_pipeline(module, pipeline, calibration, given, watch)
     made_by = origin(module, compose(pipeline, parameters=given), ranges)
     kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs), {"origin": made_by})
-    return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result)
+    return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result,
+                     rankings=tuple(rankings))  # fmt: skip
 
 
 def load(path: str | Path, target: str = "xla", kernels: str = "xnnpack") -> "Quantized":
@@ -162,6 +166,7 @@ class Quantized:
     """A quantized model: call it like the model it came from; it serves any batch.
 
     module: the lowered graph, before it is legalized. float_module: the traced one, if known.
+    rankings: what each op was found to lose, where the pipeline has measured it.
     """
 
     module: Module
@@ -169,6 +174,7 @@ class Quantized:
     pipeline: str = ""
     float_module: Module | None = None
     final: Module | None = None
+    rankings: tuple[Ranking, ...] = ()
     _compiled: dict = field(default_factory=dict)
 
     @property
@@ -224,10 +230,11 @@ class Quantized:
         import_module("qir.interchange").save(self.module, path, "tflite")
 
     def report(self) -> str:
-        """What became of the model: ops, float ops left and why, size of weights, kernels here."""
+        """What became of the model: ops, float ops and why, weights, rankings, kernels here."""
         before = self.float_module.main if self.float_module is not None else None
+        lines = [line for ranking in self.rankings for line in ranking_lines(ranking)]
         layers = registry.target_named(self.target).layer_lines(self.func)
-        return "\n".join([report_text(self.module.main, before, self.func), *layers])
+        return "\n".join((report_text(self.module.main, before, self.func), *lines, *layers))
 
     def __repr__(self) -> str:
         return f"<quantized {self.module.main!r} for {self.target}>"

@@ -5,7 +5,7 @@ An annotation of a keyword-only parameter of an op, pass or pipeline is one of t
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Literal, NewType, Union, get_args, get_origin
@@ -48,6 +48,11 @@ class Call:
     name: str
     args: tuple
     kwargs: Mapping[str, object]
+
+
+def declare_kind(kind: type, read: Callable[[object], object]) -> None:
+    """Make a kind of a type from a layer above: read gives its value, or raises Declined."""
+    _READERS[kind] = read
 
 
 def coerce(value, kind):

@@ -18,6 +18,7 @@ from .ir import OPS, Op, const, item, place_of
 from .pattern import Pattern, node
 from .plugins import with_left_out
 from .roles import Roles, RoleTable, keeps_float
+from .schemes import ATTRIBUTE, SCHEMES
 from .types import DTYPES, LARGEST, DType, TupleType, Type
 
 
@@ -90,9 +91,10 @@ class OpDefinition:
                 require(not isinstance(operand.type, TupleType),
                         f"takes tensors, found the several results {operand.type}; "
                         "item(%t, index=0) is one of them")  # fmt: skip
-            full = self._complete(attributes)
+            full = self._complete({k: v for k, v in attributes.items() if k != ATTRIBUTE})
             type = self.typing(*(o.type for o in operands), **full)
             _check_size(type)
+            full |= _scheme(attributes)
         except Declined as declined:
             at = location[0] if location else next(filter(None, map(place_of, operands)), None)
             raise QirError(f"{self.name}: {declined}", at=at) from None
@@ -128,6 +130,17 @@ class OpDefinition:
 
     def __reduce__(self):
         return _definition, (self.name,)
+
+
+def _scheme(given: dict) -> dict[str, str]:
+    """The attribute that every op may have, where it was given."""
+    name = given.get(ATTRIBUTE)
+    if name is None:
+        return {}
+    require(name in SCHEMES if isinstance(name, str) else False,
+            f"attribute '{ATTRIBUTE}': there is no scheme '{name}'; "
+            f"{suggestion(str(name), SCHEMES)}")  # fmt: skip
+    return {ATTRIBUTE: name}
 
 
 def _check_size(type: Type | TupleType) -> None:

@@ -153,6 +153,12 @@ def mixed(op: Op) -> str | None:
     return None
 
 
+@form("stored", "mixed, weights of ops in float stored in fewer bits, which rounds them",
+      implies=("mixed",))  # fmt: skip
+def stored(op: Op) -> str | None:
+    return None
+
+
 @form("int8", "integer ops alone between the casts at the boundary", implies=("mixed",))
 def int8(op: Op) -> str | None:
     if _graph_op(op) or _dialect(op) == "int8" or op.kind == "quant.requantize":

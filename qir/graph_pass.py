@@ -31,9 +31,11 @@ class GraphPass:
     """A pass: its name, its arrow, its options by name (kind, default) and its resources.
 
     before, after: forms; `any` keeps whatever form it is given. after may name an option in
-    braces. replaced_by: for a resource, the option that makes it unnecessary. ahead: what can be
+    braces. replaced_by: for a resource, the option that makes it unnecessary; needed_by: options
+    that make one necessary which has a default. ahead: what can be
     said of a function before any step of a pipeline has run: `(func, **options)`, raising QirError.
-    scheme: what its output asks of a target, which says what it takes; options in braces too.
+    scheme: what its output asks of a target, which says what it takes; options in braces too, or a
+    function from the options to all that is asked.
     """
 
     name: str
@@ -43,8 +45,9 @@ class GraphPass:
     options: Mapping[str, tuple[object, object]]
     resources: Mapping[str, object]
     replaced_by: Mapping[str, str] = field(default_factory=dict)
+    needed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ahead: Callable | None = None
-    scheme: str | None = None
+    scheme: str | Callable | None = None
 
     @property
     def doc(self) -> str:
@@ -93,9 +96,11 @@ class GraphPass:
         """The form the pass leaves, given the one it met."""
         return before if self.after == "any" else self.after.format(**self.settled(options))
 
-    def scheme_asked(self, options: Mapping[str, object]) -> str | None:
-        """The scheme it asks of a target under these options, None if none."""
-        return None if self.scheme is None else self.scheme.format(**self.settled(options))
+    def schemes_asked(self, options: Mapping[str, object]) -> tuple[str, ...]:
+        """The schemes it asks of a target under these options."""
+        if callable(self.scheme):
+            return self.scheme(self.settled(options))
+        return () if self.scheme is None else (self.scheme.format(**self.settled(options)),)
 
     def settled(self, options: Mapping[str, object]) -> dict[str, object]:
         """Every option, those that are not given at their defaults."""
@@ -104,17 +109,21 @@ class GraphPass:
     def needs(self, options: Mapping[str, object]) -> list[str]:
         """The resources it cannot do without, under these options."""
         given = {n for n, option in self.replaced_by.items() if options.get(option) is not None}
+        asked = {n for n, those in self.needed_by.items()
+                 if any(options.get(option) is not None for option in those)}  # fmt: skip
         return [
             name
             for name, (kind, default) in self.resources.items()
-            if default is inspect.Parameter.empty and name not in given
+            if name in asked or default is inspect.Parameter.empty and name not in given
         ]
 
 
-def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = None,
+def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | Callable | None = None,
+               needed_by: Mapping[str, tuple[str, ...]] | None = None,
                **replaced_by: str) -> Callable[[Callable], GraphPass]:  # fmt: skip
     """Declare a pass: `@graph_pass("float -> float")`; `samples="stats"` says that the option
-    `stats`, when given, stands in for the resource `samples`."""
+    `stats`, when given, stands in for the resource `samples`; `needed_by={"samples": ("most",)}`
+    that `most`, when given, asks for one that has a default."""
     before, _, after = (part.strip() for part in arrow.partition("->"))
     if not (before and after):
         raise TypeError(f"an arrow is written 'float -> float', found '{arrow}'")
@@ -131,13 +140,14 @@ def graph_pass(arrow: str, ahead: Callable | None = None, scheme: str | None = N
             else:
                 raise TypeError(f"{function.__name__}: '{parameter.name}' needs a kind of "
                                 "qir.attributes or qir.graph_pass")  # fmt: skip
-        for what, text in (("arrow", after), ("scheme", scheme or "")):
+        said = scheme if isinstance(scheme, str) else ""
+        for what, text in (("arrow", after), ("scheme", said)):
             for name in re.findall(r"\{(.*?)\}", text):
                 if name not in options:
                     raise TypeError(f"{function.__name__}: the {what} names an option '{name}', "
                                     "which there is not")  # fmt: skip
         return GraphPass(function.__name__, function, before, after, options, resources,
-                         replaced_by, ahead, scheme)  # fmt: skip
+                         replaced_by, needed_by or {}, ahead, scheme)  # fmt: skip
 
     return declare
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 from . import registry, timing
+from .attributes import Call
 from .errors import Declined, Place, QirError, suggestion
 from .forms import FORMS, check_form, complaints, implies, known_form
 from .garbage import paused
@@ -14,6 +15,7 @@ from .graph_pass import GraphPass, missing_resource
 from .ir import Func, Module, place_of
 from .plugins import with_left_out
 from .progress import begun, progress_now
+from .recipes import choices
 from .rewrite import restricted
 from .text.read import read_value
 from .text.syntax import (
@@ -22,6 +24,7 @@ from .text.syntax import (
     PipelineText,
     Ref,
     Source,
+    bare,
     depth_checked,
     parse_pipelines,
 )
@@ -149,7 +152,7 @@ class _Composer:
         inner = []
         for arg in call.args:
             if isinstance(arg, (str, CallText)):
-                inner += self.step(arg if isinstance(arg, CallText) else _bare(arg))
+                inner += self.step(arg if isinstance(arg, CallText) else bare(arg))
             else:
                 self.fail(f"{call.name} takes steps", call.offset, len(call.name))
         if not inner:
@@ -198,13 +201,12 @@ class _Composer:
             return self.settings[value.name]
         if isinstance(value, list):
             return tuple(self.value(v) for v in value)
+        if isinstance(value, CallText) and not value.repeated:
+            named = {key: self.value(v) for key, v in value.kwargs.items()}
+            return Call(value.name, tuple(self.value(v) for v in value.args), named)
         if isinstance(value, MappingText) and not value.repeated:
             return {key: self.value(v) for key, v in value.entries.items()}
         return read_value(value, self.source)
-
-
-def _bare(word) -> CallText:
-    return CallText(str(word), (), {}, getattr(word, "start_pos", 0))
 
 
 def title(step: Step | Block) -> str:
@@ -256,8 +258,7 @@ def check_schemes(steps: Steps) -> None:
     """QirError for the first step that asks a scheme of a target which does not take it."""
     asked: list[tuple[Step, str]] = []
     for step in flat(steps):
-        scheme = step.action.scheme_asked(step.options)
-        asked += [] if scheme is None else [(step, scheme)]
+        asked += [(step, scheme) for scheme in step.action.schemes_asked(step.options)]
         if step.action.after != "{target}":
             continue
         target = registry.target_named(step.action.form_after("", step.options))
@@ -384,6 +385,7 @@ def _run_pass(step: Step, func: Func, resources, verify) -> Func:
     if missing:
         error = missing_resource(missing[0], action.name)
         raise QirError(error.message, at=step.place, help=error.help)
+    choices(action.name, step.options, func, step.place)  # those that mean nothing are told here
     # Data may come from anywhere and leave cycles behind; what only makes ops leaves none.
     with nullcontext() if "samples" in action.resources else paused():
         try:

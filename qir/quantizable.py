@@ -14,6 +14,7 @@ from . import journal
 from .ir import OPS, Func, Op
 from .rewrite import selected
 from .roles import FLOAT, FOLDED, FREE, INDEX, Role, Roles
+from .schemes import activations_of, scheme_of
 from .types import TupleType, Type
 
 _QUANTIZABLE = frozenset(("free", "same", "fixed", "weight", "bias", "power_of_two"))
@@ -42,6 +43,11 @@ def takes_part(role: Role) -> bool:
     return role.kind in _QUANTIZABLE
 
 
+def in_integers(op: Op) -> bool:
+    """Whether the scheme of an op leaves its operands and result to be quantized."""
+    return activations_of(op) is not None
+
+
 def chains(func: Func) -> dict[Op, Op]:
     """For each op that is a pointwise function of one f32 value and of single numbers: that value.
 
@@ -50,7 +56,7 @@ def chains(func: Func) -> dict[Op, Op]:
     """
     found: dict[Op, Op] = {}
     for op in func.ops:
-        if op.kind in OPS and OPS[op.kind].pointwise and selected(op):
+        if op.kind in OPS and OPS[op.kind].pointwise and selected(op) and in_integers(op):
             source = _source(op, found)
             if source is not None:
                 found[op] = source
@@ -103,6 +109,8 @@ def _why_float(op: Op, operands: Sequence[Role], result: Role) -> tuple[str, str
     """Why an op stays in float and what would change that, None if it takes part."""
     if not selected(op):
         return "no pass was to touch it", "an `only` whose expression matches its place"
+    if not in_integers(op):
+        return f"its scheme is '{scheme_of(op)}'", "int8 for it in the recipe"
     if result.kind == "float":
         return (f"no scheme quantizes {op.kind}",
                 "another op in the model, or roles and an integer form for this one")  # fmt: skip

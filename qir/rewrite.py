@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from . import journal, timing
 from .errors import Declined, QirError
 from .garbage import paused
-from .ir import Derived, Func, Op, kept, place_of
+from .ir import OPS, Derived, Func, Op, kept, place_of
 from .pattern import Pattern, bound_names, match, may_match
+from .schemes import ATTRIBUTE, scheme_of
 
 SWEEPS = 50
 GENERATIONS = 200
@@ -319,10 +320,17 @@ class _Sweep:
             self.parent[op] = (each.name, node, generation)
             found = op.operands[0].location if op.kind == "item" else op.location
             object.__setattr__(op, "location", _united((found, location)))
+            self.inherit(op, node)
             for operand in op.operands:
                 self.uses[operand] += 1
         self.uses[built] += self.uses.get(node, 0)
         return tuple(fresh), self.drop(node)
+
+    def inherit(self, op: Op, node: Op) -> None:
+        """What stands in place of an op that was given a scheme has this scheme, or its own."""
+        name = scheme_of(node)
+        if name is not None and op.kind in OPS and scheme_of(op) is None:
+            object.__setattr__(op, "attributes", {**op.attributes, ATTRIBUTE: name})
 
     def unknown(self, built: Op) -> list[Op]:
         """Nodes never counted before, operands first."""

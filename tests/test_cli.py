@@ -109,8 +109,8 @@ def test_opt_takes_pipeline_files_and_parameters(call, tmp_path):
     assert (code, err) == (0, "")
     code, _, err = call("opt", "g.qir", "-p", "mine.pipe", "--param", "traget=xla")
     assert code == 1 and "no parameter 'traget'" in err and "did you mean 'target'" in err
-    code, _, err = call("opt", "g.qir", "-p", "cse", "--param", "target=(")
-    assert code == 1 and err.startswith("--param:1:17: error: syntax error")
+    code, _, err = call("opt", "g.qir", "-p", "cse", "--param", "target=[")
+    assert code == 1 and err.startswith("--param:1:18: error: syntax error")
 
 
 # Exit codes

@@ -26,12 +26,13 @@ FILE, FUNCTION, LINE = 400, 60, 100
 ORDER = [
     *("errors", "garbage", "journal", "timing", "tables", "plugins"),
     *("types", "packing", "rounding", "windows", "shapes", "special", "ir", "trained", "ranges"),
-    *("pattern", "attributes", "roles", "dialect", "integer_forms", "rewrite", "quantizable"),
-    "text",
+    *("pattern", "attributes", "roles", "schemes", "dialect", "integer_forms", "rewrite"),
+    *("quantizable", "text", "selectors", "recipes"),
     *("verify", "evaluate", "variables", "expansions", "segments", "arrays", "observers"),
     *("samples", "mincut"),
     *("labelling", "decisions", "forms", "capabilities", "graph_pass", "target", "project"),
-    *("registry", "progress", "pipeline", "origin", "partial", "drift", "noise", "excerpt"),
+    *("registry", "progress", "pipeline", "dry_run", "origin", "partial", "drift", "sensitivity"),
+    *("noise", "excerpt"),
     *("bisection", "floats", "report", "explain", "api", "training", "reproducer", "reduction"),
     *("difference", "interchange", "pictures", "cli", "testing", "pytest_plugin"),
 ]

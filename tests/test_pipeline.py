@@ -161,8 +161,8 @@ def test_combinators_hold_steps():
     ("lift lift", "<pipeline>:1:6: error: syntax error: 'lift' cannot stand here\n  lift lift\n"
      "       ^^^^\n  help: expected '(' or ',' or the end of the text"),
     ("tidy(most=", "<pipeline>:1:11: error: syntax error: the end of the text cannot stand here\n"
-     "  tidy(most=\n            ^\n  help: expected '[' or a function such as @main or a name "
-     "or a number or a resource such as #w or a setting such as $x or a text in quotes "
+     "  tidy(most=\n            ^\n  help: expected '(' or '[' or a function such as @main or a "
+     "name or a number or a resource such as #w or a setting such as $x or a text in quotes "
      "or a value such as %x"),
 ])  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place_and_advice(text, message):

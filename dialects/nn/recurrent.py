@@ -3,6 +3,7 @@
 import numpy as np
 
 from qir.errors import require
+from qir.ir import Func, Op
 from qir.roles import FOLDED, FREE, Role, Roles, keeps_float
 from qir.types import Type
 
@@ -61,6 +62,12 @@ def lstm_cells(x: Type, w: Type, u: Type, b: Type, h: Type, c: Type) -> Type:
 @lstm.means
 def _(op, x, w, u, b, h, c, cells=None):
     return _lstm(x, w, u, b, h, c)[0]
+
+
+def owners(func: Func) -> dict[Op, Op]:
+    """By the cells of an LSTM that are computed to be observed: the op that they belong to."""
+    found = (op for op in func.ops if op.kind == lstm.name and len(op.operands) > 6)
+    return {op.operands[6]: op for op in found if op.operands[6].kind == lstm_cells.name}
 
 
 @lstm_cells.means

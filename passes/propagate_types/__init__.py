@@ -13,15 +13,16 @@ from qir import journal
 from qir.decisions import ConstantPlaced, GridChanged
 from qir.errors import QirError
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, derived, kept
+from qir.ir import OPS, Func, Op, derived, kept, place_of
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
+from qir.schemes import activations_of, scheme_of
 from qir.timing import count
 from qir.trained import grid_of
 from qir.types import Element
 from qir.variables import refuse_variables
 
 from ...dialects import quant
-from .constants import STORAGES, affine_elements, on_grid, operand_element, unheld
+from .constants import STORAGES, Storage, affine_elements, on_grid, operand_element, unheld
 from .constraints import Constraints, Seen, bare, choose, gather
 
 
@@ -43,6 +44,7 @@ def propagate_types(
     if activations == "uint8" and weights == "per_channel":
         raise QirError("weights of uint8 have one scale, found weights=per_channel",
                        help="propagate_types(activations=uint8, weights=per_tensor)")  # fmt: skip
+    _refuse_storages(func, STORAGES[activations])
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
     seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, STORAGES[activations])
@@ -53,6 +55,17 @@ def propagate_types(
         writer.write(op)
     count("values on a grid", len(constraints.node_of))
     return replace(func, results=tuple(writer.read(r) for r in func.results))
+
+
+def _refuse_storages(func: Func, storage: Storage) -> None:
+    """QirError for an op whose scheme stores activations in another way than is chosen here."""
+    own = storage.activation.name
+    for op in func.ops:
+        wanted = activations_of(op, own) if op.kind in OPS else None
+        if wanted not in (None, own):
+            raise QirError(f"the scheme of {op.kind} is '{scheme_of(op)}', and propagate_types "
+                           f"stores activations in {own}", at=place_of(op),
+                           help="int8 for it in the recipe, or float")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from qir.decisions import WeightStored
 from qir.errors import QirError, QirWarning
 from qir.graph_pass import graph_pass
 from qir.ir import Func, Op, derived, kept, place_of, transform
-from qir.rewrite import selected
+from qir.selectors import Selector, chooser
 from qir.timing import count
 from qir.types import DTYPES, Element
 
@@ -26,6 +26,7 @@ def quantize_weights(
     granularity: Literal["per_channel", "per_tensor"] = "per_channel",
     clip: Literal["minmax", "mse", "octav"] = "minmax",
     min_elements: int = 1024,
+    where: Selector | None = None,
 ) -> Func:
     """Store constant weights and tables as integers, read through `quant.dequantize`.
 
@@ -36,14 +37,16 @@ def quantize_weights(
     that products are summed along; where that axis is no multiple of the block, `granularity`
     holds, and a warning says so. `clip`: the magnitude that the last integer stands for: the
     largest, the one of least squared error among 29 fractions of it, or that of OCTAV. What
-    training rounded to a grid stays on it, if it fits into the bits.
+    training rounded to a grid stays on it, if it fits into the bits. where: the ops whose weights
+    are stored; others that read the same constant read it as it was.
     """
     if min_elements < 1:
         raise QirError(f"quantize_weights: 'min_elements' is at least 1, found {min_elements}")
     wish = Wish(bits, block, granularity == "per_channel", clip)
     new: dict[Op, Op] = {}
     unblocked: list[tuple[Op, str]] = []
-    for weight, (reader, place) in _weights(func, min_elements).items():
+    chosen = chooser(func, where)
+    for weight, (reader, place) in _weights(func, min_elements, chosen).items():
         made, left = stored(weight, reader, place, wish)
         new[weight] = _read(made, weight)
         journal.note(WeightStored, weight, reader, made, clip, left)
@@ -52,16 +55,21 @@ def quantize_weights(
     count("weights stored as integers", len(new))
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
-        return new[op] if op in new else kept(op, operands)
+        if where is None:
+            return new[op] if op in new else kept(op, operands)
+        if chosen(op):
+            pairs = zip(op.operands, operands, strict=True)
+            operands = tuple(new.get(old, now) for old, now in pairs)
+        return kept(op, operands)
 
     return transform(func, change)
 
 
-def _weights(func: Func, min_elements: int) -> dict[Op, tuple[Op, Place]]:
+def _weights(func: Func, min_elements: int, chosen) -> dict[Op, tuple[Op, Place]]:
     """Each weight with the op that reads it first, and how."""
     found: dict[Op, tuple[Op, Place]] = {}
     for op in func.ops:
-        if not selected(op):
+        if not chosen(op):
             continue
         for place in places_of(op):
             weight = op.operands[place.operand]

@@ -14,7 +14,15 @@ from pathlib import Path
 import click
 
 from .depfile import check_depfile, depfile_option, write_depfile
-from .opt import Wishes, check_folder, drift_options, pipeline_text, quickest_run, settings
+from .opt import (
+    Wishes,
+    check_folder,
+    drift_options,
+    dry_run_option,
+    pipeline_text,
+    quickest_run,
+    settings,
+)
 from .reproducers import BY_DEFAULT, kept_when_it_fails, reproducer_option
 
 _NOT_THEIRS = ("<", str(Path(__file__).resolve().parent.parent), sysconfig.get_path("stdlib"),
@@ -56,9 +64,10 @@ def model_options(command):
 @drift_options
 @depfile_option
 @reproducer_option
+@dry_run_option
 @click.option("--timing", is_flag=True, help="Print the seconds of each pass and rule, as a tree.")
 def quantize(model, calibration, inputs, pipeline, param, target, output, drift, drift_budget,
-             depfile, reproducer, timing) -> None:  # fmt: skip
+             depfile, reproducer, dry_run, timing) -> None:  # fmt: skip
     """Quantize a model and report what became of it."""
     from ..timing import span
     from .account import accounted
@@ -78,6 +87,9 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
     check_folder(output)
     check_folder(reproducer)
     check_depfile(depfile, output)
+    if dry_run:
+        click.echo("\n".join(_dry(model, calibration, inputs, pipeline, param, target)))
+        return
     with accounted(timing, False, partial(click.echo, err=True)):
         _, quantized = quantized_model(model, calibration, inputs, pipeline, param, target, measure,
                                        reproducer or BY_DEFAULT)  # fmt: skip
@@ -88,6 +100,17 @@ def quantize(model, calibration, inputs, pipeline, param, target, output, drift,
             write_depfile(depfile, output)
         with span("report"):
             click.echo(quantized.report())
+
+
+def _dry(model, calibration, inputs, pipeline, param, target):
+    """What the selectors of the pipeline mean for the model, line by line."""
+    from ..dry_run import dry_run
+    from ..pipeline import compose, takes
+
+    module = traced_model(model, calibration, inputs)
+    text, place = pipeline_text(pipeline)
+    aim = {"target": target} if takes(text, "target") else {}
+    return dry_run(compose(text, place, {**aim, **settings(param)}), module)
 
 
 @click.command("run")

@@ -38,6 +38,7 @@ class Wishes:
     steps: int | None = None
     firings: int | None = None
     reproducer: str | None = None
+    dry_run: bool = False
 
 
 def drift_options(command):
@@ -52,6 +53,11 @@ def drift_options(command):
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+dry_run_option = click.option("--dry-run", is_flag=True,
+                              help="List what each selector of the pipeline means, and stop "
+                                   "before anything is calibrated or written.")  # fmt: skip
 
 
 @click.command("opt")
@@ -76,6 +82,7 @@ def drift_options(command):
 @drift_options
 @click.option("--steps", type=click.IntRange(1), metavar="N",
               help="Stop after N steps, as --drift and `qir bisect` count them.")  # fmt: skip
+@dry_run_option
 @click.option("--firings", type=click.IntRange(0), metavar="N",
               help="Of the last step take only the first N firings of rules.")  # fmt: skip
 @depfile_option
@@ -90,8 +97,10 @@ def opt(file, output, split_input_file, depfile, **wishes) -> int:
 
     check_folder(output)
     check_depfile(depfile, output)
-    text, note = read_text(file), partial(click.echo, err=True)
+    text, note = read_text(file), partial(click.echo, err=not wishes["dry_run"])
     name, wanted = "<stdin>" if file == "-" else file, Wishes(**wishes)
+    if wanted.dry_run and not wanted.pipeline.strip():
+        raise click.UsageError("--dry-run is of a pipeline, give one with -p")
     check_folder(wanted.reproducer)
     if split_input_file and wanted.reproducer:
         raise click.UsageError("--split-input-file makes many runs, --reproducer is of one")
@@ -101,7 +110,7 @@ def opt(file, output, split_input_file, depfile, **wishes) -> int:
     if wanted.verify_diagnostics and output:
         raise click.UsageError("--verify-diagnostics prints; it cannot be combined with -o")
     with accounted(wanted.timing, wanted.pass_statistics, note):
-        if output:
+        if output and not wanted.dry_run:
             write(optimize(text, name, 1, wanted, note, signed=True), output)
             if depfile:
                 write_depfile(depfile, output)
@@ -173,7 +182,8 @@ def optimize(text: str, file: str, first_line: int, wishes: Wishes, note, run=No
         return module
     with kept_when_it_fails(wishes, module, pipeline, note) as failing:
         with span("compose"):
-            steps = compose(pipeline, place, settings(wishes.param), tuple(resources))
+            at_hand_for = None if wishes.dry_run else tuple(resources)
+            steps = compose(pipeline, place, settings(wishes.param), at_hand_for)
         failing.steps, failing.files = steps, record.files if again else None
         with unpacked(steps, record.files) if again else nullcontext(steps) as steps:
             return _run(steps, module, file, wishes, resources, note, signed and not again)
@@ -191,12 +201,19 @@ def wishes_again(wishes: Wishes, record, note) -> Wishes:
 
 
 def _run(steps, module, file: str, wishes: Wishes, resources, note, signed: bool):
-    """The module that the steps make of one, watched as the wishes say."""
+    """The module that the steps make of one, watched as the wishes say; None of a dry run."""
+    if wishes.dry_run:
+        from ..dry_run import dry_run
+
+        note("\n".join(dry_run(steps, module)))
+        return None
+    from .. import journal
     from ..ir import Module
     from ..origin import origin, ranges_in
     from ..partial import run_part
     from ..pipeline import run_module
     from ..rewrite import recorded
+    from ..sensitivity import Ranking, ranking_lines
     from ..timing import span
     from .drift import command_words, drift_listener
     from .watch import check_names, watcher
@@ -213,12 +230,15 @@ def _run(steps, module, file: str, wishes: Wishes, resources, note, signed: bool
         if measure is not None:
             measure(done)
 
-    with recorded() if wishes.explain else nullcontext([]) as log:
+    with (recorded() if wishes.explain else nullcontext([]) as log,
+          journal.recorded(Ranking) as rankings):  # fmt: skip
         listen = watcher(wishes, log, note, then)
         if part is None:
             made = run_module(steps, module, resources, listen)
         else:
             made = run_part(steps, module, part, resources, listen)
+    for ranking in rankings:
+        note("\n".join(f"// {line}" for line in ranking_lines(ranking)))
     if signed and part is None:
         with span("sign"):
             made = Module(made.funcs, {"origin": origin(module, steps, ranges)})

@@ -74,7 +74,7 @@ def _parts(op: Op, constants: Mapping[str, Op]) -> Parts:
     elif op.kind not in ("parameter", "item"):
         defaults = op.definition.attributes
         for key, value in op.attributes.items():
-            if key != "to" and value != defaults[key][1]:
+            if key != "to" and value != defaults.get(key, (None, None))[1]:
                 parts[key] = (_short(_value_label(value)), value)
     parts["type"] = (type_label(op.type), op.type)
     return parts

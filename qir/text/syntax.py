@@ -58,6 +58,7 @@ class TypeText:
 class CallText:
     """`name(args, key=value)`; offsets of the name and of the keywords, for carets.
 
+    Operators are calls of their signs, `a & !b` is `&(a, !(b))` and a line of a recipe `:(a, b)`.
     repeated: a keyword that stands there twice.
     """
 
@@ -149,6 +150,11 @@ def parse_pipelines(source: Source) -> tuple[PipelineText, ...]:
     return _parse(source, "pipelines")
 
 
+def parse_expression(source: Source):
+    """The one value of a text, such as `kind(nn.dense) & !last`."""
+    return _parse(source, "expression")
+
+
 def _parse(source: Source, start: str):
     try:
         with paused(), depth_checked(source.file):
@@ -171,7 +177,8 @@ def depth_checked(file: str):
 @cache
 def _parser() -> Lark:
     grammar = (resources.files(__package__) / "syntax.lark").read_text()
-    return Lark(grammar, parser="lalr", start=["module", "pipelines"], transformer=_Records(),
+    starts = ["module", "pipelines", "expression"]
+    return Lark(grammar, parser="lalr", start=starts, transformer=_Records(),
                 maybe_placeholders=True)  # fmt: skip
 
 
@@ -186,9 +193,9 @@ def _syntax_error(source: Source, error: UnexpectedInput) -> QirError:
         found, wanted = f"'{source.text[offset]}'", error.allowed or set()
     else:
         found, wanted = "something else", set()
-    names = sorted({_TOKENS.get(name, f"'{name.lower()}'") for name in wanted})
+    names = sorted({_TOKENS.get(n, f"'{n.lower()}'") for n in wanted if n not in _OPERATORS})
     width = len(error.token) if isinstance(error, UnexpectedToken) else 1
-    help = f"expected {' or '.join(names)}" if 0 < len(names) <= 8 else None
+    help = f"expected {' or '.join(names)}" if 0 < len(names) <= 9 else None
     return QirError(f"syntax error: {found} cannot stand here",
                     at=source.place(offset, max(1, width)), help=help)  # fmt: skip
 
@@ -203,6 +210,10 @@ _TOKENS = {
     "SETTING": "a setting such as $x", "HEADER": "a header such as weights(...)",
     "$END": "the end of the text",
 }  # fmt: skip
+
+
+_OPERATORS = ("VBAR", "AMPERSAND", "BANG")
+"""What may stand wherever a value may, and is hardly ever what is missing."""
 
 
 def number(text: str):
@@ -246,11 +257,27 @@ class _Records(Transformer):
         """What was given; None is a place left empty, the word none a value."""
         return [_value(c) for c in children if not (c is None or _is(c, "COMMA"))]
 
-    number_list = list
+    number_list = recipe = list
 
     def entry(self, children):
         key, value = children
         return (str(key), _value(value), getattr(key, "start_pos", 0))
+
+    def expression(self, children):
+        return _value(children[0])
+
+    def either(self, children, sign="|"):
+        offset = getattr(children[0], "offset", getattr(children[0], "start_pos", 0))
+        return CallText(sign, tuple(map(_value, children)), {}, offset)
+
+    def both(self, children):
+        return self.either(children, "&")
+
+    def negated(self, children):
+        return self.either(children, "!")
+
+    def line(self, children):
+        return self.either(children, ":")
 
     def mapping(self, children):
         entries, repeated, offset = {}, None, 0
@@ -337,7 +364,7 @@ class _Records(Transformer):
 
     def steps(self, children):
         calls = (c for c in children if c is not None and not _is(c, "COMMA"))
-        return tuple(c if isinstance(c, CallText) else _bare(c) for c in calls)
+        return tuple(c if isinstance(c, CallText) else bare(c) for c in calls)
 
     def definition(self, children):
         name, settings, steps = children
@@ -364,5 +391,6 @@ def _is(child, token_type: str) -> bool:
     return isinstance(child, Token) and child.type == token_type
 
 
-def _bare(word) -> CallText:
+def bare(word) -> CallText:
+    """A word as a call without arguments: a step without options."""
     return CallText(str(word), (), {}, getattr(word, "start_pos", 0))

@@ -191,11 +191,12 @@ class _Printer:
         elif op.kind == "item":
             inside.append(f"index={op.attributes['index']}")
         else:
-            defaults = op.definition.attributes
+            own = op.definition.attributes
+            defaults = {key: own[key][1] if key in own else None for key in op.attributes}
             inside += [
                 f"{key}={self.value(value, f'{key}')}"
                 for key, value in op.attributes.items()
-                if value is not defaults[key][1] and not _equal(value, defaults[key][1])
+                if value is not defaults[key] and not _equal(value, defaults[key])
             ]
         call = f"{op.kind}({', '.join(inside)})"
         return f"{self.names[op]} = {call} : {self.type(op.type)}{self.loc(op)}"

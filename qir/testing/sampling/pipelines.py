@@ -32,8 +32,8 @@ ROUNDING = 256
 EXCESS = 4.0
 """How many times what the grids explain may be lost, and how many steps of a result's grid."""
 TRIALS = 4
-OTHER_MEANING = frozenset((("equalize_channels", "relu6", "relu"),))
-"""Choices of options of passes that change what a network computes, and say so: not drawn."""
+NOT_DRAWN = frozenset((("equalize_channels", "relu6", "relu"), ("assign", "default", "int16x8")))
+"""Choices of options that change what a network computes, and say so, or that targets refuse."""
 READY = {"qat": "qat_prepare"}
 """By pipeline that takes more than a float network: the one that makes it so."""
 ENDS = {"legacy_uint8": {"inputs": "float32", "outputs": "float32"}}
@@ -99,7 +99,7 @@ def _choices(step: str, option: str) -> tuple:
     kind = action.options[option][0] if action is not None else None
     kinds = (kind, *get_args(kind))
     found = next((get_args(each) for each in kinds if get_origin(each) is Literal), ())
-    return tuple(each for each in found if (step, option, each) not in OTHER_MEANING)
+    return tuple(each for each in found if (step, option, each) not in NOT_DRAWN)
 
 
 def check_pipeline(func: Func, pipeline: str, samples: Sequence[list[np.ndarray]],
@@ -134,7 +134,7 @@ def _changed_on_the_way(func: Func, done: list[Done], values, arrays) -> str | N
         form = action.form_after(form, each.step.options)
         if [r.type for r in each.before.results] != [r.type for r in each.after.results]:
             return f"{each.step} changed the types of the results"
-        if each.before is each.after or not _same_meaning(before, form):
+        if each.before is each.after or form == "stored" or not _same_meaning(before, form):
             continue
         if _rounds(each.before) != _rounds(each.after):  # training's rounding comes or goes
             continue
@@ -182,7 +182,7 @@ def _unexplained(func: Func, done: list[Done], values, arrays) -> str | None:
     for each in done:
         form = each.step.action.form_after(form, each.step.options)
         forms.append(form)
-    if "qdq" not in forms:
+    if "qdq" not in forms or _rounds_weights(done, forms):
         return None
     quantized = done[forms.index("qdq")].after
     clipped = any(each.step.options.get("method") not in (None, "minmax") for each in done)
@@ -198,6 +198,12 @@ def _unexplained(func: Func, done: list[Done], values, arrays) -> str | None:
             return (f"result {i} of integers is {rms(stored - qdq):.3g} off that of quantized "
                     f"reals, which lost {lost:.3g}")  # fmt: skip
     return None
+
+
+def _rounds_weights(done: list[Done], forms: list[str]) -> bool:
+    """Whether a step has stored weights in fewer bits, which no grid of an activation explains."""
+    pairs = zip(done, forms, strict=True)
+    return any(form == "stored" and each.before is not each.after for each, form in pairs)
 
 
 def _noise(quantized: Func, wanted, arrays) -> list[float]:
