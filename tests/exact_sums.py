@@ -17,6 +17,11 @@ def centred(op, index: int, array) -> np.ndarray:
     return array.astype(WIDE) - int(op.operands[index].type.zero)
 
 
+def _weight(op, w) -> np.ndarray:
+    """A weight without its zero point; one of several scales has none."""
+    return w.astype(WIDE) - int(op.operands[1].type.zero.ravel()[0])
+
+
 def _with_bias(total, b) -> dict[str, np.ndarray]:
     if b is None:
         return {"the sum of products": total}
@@ -30,15 +35,15 @@ def _pads(op, w):
 
 
 def _conv(op, x, w, b=None):
-    a = op.attributes
-    total = windows.conv2d(centred(op, 0, x), w.astype(WIDE), a["strides"], _pads(op, w),
+    a, w = op.attributes, _weight(op, w)
+    total = windows.conv2d(centred(op, 0, x), w, a["strides"], _pads(op, w),
                            a["dilation"], a["groups"], accumulator=WIDE)  # fmt: skip
     return _with_bias(total, _own_bias(op, b, w.sum((0, 1, 2), WIDE)))
 
 
 def _depthwise(op, x, w, b=None):
-    a = op.attributes
-    total = windows.depthwise_conv2d(centred(op, 0, x), w.astype(WIDE), a["strides"], _pads(op, w),
+    a, w = op.attributes, _weight(op, w)
+    total = windows.depthwise_conv2d(centred(op, 0, x), w, a["strides"], _pads(op, w),
                                      a["dilation"], accumulator=WIDE)  # fmt: skip
     return _with_bias(total, _own_bias(op, b, w.sum((0, 1), WIDE).reshape(-1)))
 
@@ -46,14 +51,14 @@ def _depthwise(op, x, w, b=None):
 def _transposed(op, x, w, b=None):
     a, types = op.attributes, [o.type for o in op.operands[:2]]
     crops = shapes.transposed_crops(*types, a["strides"], a["padding"])
-    total = windows.transposed_conv2d(centred(op, 0, x), w.astype(WIDE), a["strides"], crops,
+    total = windows.transposed_conv2d(centred(op, 0, x), _weight(op, w), a["strides"], crops,
                                       accumulator=WIDE)  # fmt: skip
     return _with_bias(total, b)
 
 
 def _dense(op, x, w, b=None):
-    w = w.T if op.attributes.get("layout") == "nk" else w
-    return _with_bias(centred(op, 0, x) @ w.astype(WIDE), _own_bias(op, b, w.sum(0, WIDE)))
+    w = _weight(op, w.T if op.attributes.get("layout") == "nk" else w)
+    return _with_bias(centred(op, 0, x) @ w, _own_bias(op, b, w.sum(0, WIDE)))
 
 
 def _own_bias(op, b, taps):

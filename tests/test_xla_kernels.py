@@ -237,10 +237,11 @@ def test_average_of_large_windows(side):
     same(jax.jit(lambda x: pool.average_pool(x, geometry))(x), averaged(x, geometry))
 
 
-def test_average_divides_exactly_by_every_count():
-    for count in range(1, pool.MULTIPLIED + 1):
-        total = np.arange(128 * count + count // 2 + 1, dtype=np.int32)
-        quotient = pool._divided(total, np.array([count], np.int32))
+@pytest.mark.parametrize(("of", "largest"), [("int8", 128), ("uint8", 255)])
+def test_average_divides_exactly_by_every_count(of, largest):
+    for count in range(1, pool.MULTIPLIED[of] + 1):
+        total = np.arange(largest * count + count // 2 + 1, dtype=np.int32)
+        quotient = pool._divided(total, np.array([count], np.int32), of)
         np.testing.assert_array_equal(quotient, total // count)
 
 
