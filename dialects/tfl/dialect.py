@@ -115,7 +115,19 @@ def on_grids(op: Op, *operands: Op, weight: Op | None = None) -> bool:
     for type in (*types, op.type):
         require(type.grid is not None and type.grid.per_tensor,
                 f"computes on a grid with one scale, found {type}")  # fmt: skip
+    for each in weights:
+        is_weight_of(types[0], each)
     return True
+
+
+def is_weight_of(x: Type, w: Type) -> None:
+    """Require a weight that the kernels for x take: of bytes bytes on one grid, else symmetric."""
+    if x.dtype.name == "u8":
+        require(w.dtype.name == "u8" and w.grid is not None and w.grid.per_tensor,
+                f"of u8 weights are u8 on one grid, found {w}")  # fmt: skip
+        return
+    require(w.dtype.name != "u8" and not w.zero.any(),
+            f"of {x.dtype} weights are signed and have zero point 0, found {w}")  # fmt: skip
 
 
 def is_hybrid(x: Op, *weights: Op) -> bool:
