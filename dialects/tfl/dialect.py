@@ -119,6 +119,8 @@ def on_grids(op: Op, *operands: Op, weight: Op | None = None) -> bool:
                 f"computes on a grid with one scale, found {type}")  # fmt: skip
         require(type.dtype.bits != 16 or type.dtype.name == "i16" and int(type.zero) == 0,
                 f"computes on 16 bits with a sign and zero point 0, found {type}")  # fmt: skip
+    for each in weights:
+        is_weight_of(types[0], each)
     return True
 
 
@@ -128,6 +130,16 @@ def of_16_bits(*types: Type) -> bool:
     require(all(found) or not any(found),
             f"computes on 16 bits or on 8, found {', '.join(map(str, types))}")  # fmt: skip
     return all(found)
+
+
+def is_weight_of(x: Type, w: Type) -> None:
+    """Require a weight that the kernels for x take: of bytes bytes on one grid, else symmetric."""
+    if x.dtype.name == "u8":
+        require(w.dtype.name == "u8" and w.grid is not None and w.grid.per_tensor,
+                f"of u8 weights are u8 on one grid, found {w}")  # fmt: skip
+        return
+    require(w.dtype.name != "u8" and not w.zero.any(),
+            f"of {x.dtype} weights are signed and have zero point 0, found {w}")  # fmt: skip
 
 
 def is_hybrid(x: Op, *weights: Op) -> bool:

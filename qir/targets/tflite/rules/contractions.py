@@ -4,6 +4,7 @@ import numpy as np
 
 from qir.dialects import hybrid, int8, nn, tfl
 from qir.dialects.tfl.convolutions import cropped
+from qir.dialects.tfl.dialect import is_weight_of
 
 from ....errors import Declined, require
 from ....ir import Op, const
@@ -21,8 +22,8 @@ def convolution(op):
     same_rescale(op, product_of_scales(op))
     _, w, *b = op.operands
     x, padding = padded(op, w.shape[:2], op.attributes["dilation"])
-    return tfl.conv_2d(x, _weight(w, (3, 0, 1, 2)), *_bias(op, b), padding=padding, **_window(op),
-                       **finish(op))  # fmt: skip
+    return tfl.conv_2d(x, _weight(w, (3, 0, 1, 2), x), *_bias(op, b), padding=padding,
+                       **_window(op), **finish(op))  # fmt: skip
 
 
 @rule(either(int8.depthwise_conv2d, nn.depthwise_conv2d, hybrid.depthwise_conv2d)(...) @ "op")
@@ -31,6 +32,7 @@ def depthwise_convolution(op):
     _, w, *b = op.operands
     grid, multiplier = w.type.grid, w.shape[3]
     require(w.is_const or grid is None, "the filter is computed")
+    _is_taken(w, op.operands[0])
     per_channel = grid is not None and grid.axis is not None
     same_rescale(op, product_of_scales(op, multiplier if per_channel else 1))
     flat = flattened(w)
@@ -44,7 +46,8 @@ def dense_layer(op):
     """Weights [K,N] become [N,K]."""
     same_rescale(op, product_of_scales(op))
     x, w, *b = op.operands
-    return tfl.fully_connected(x, _weight(w, (1, 0)), *_bias(op, b), keep_num_dims=x.type.rank != 2,
+    return tfl.fully_connected(x, _weight(w, (1, 0), x), *_bias(op, b),
+                               keep_num_dims=x.type.rank != 2,
                                asymmetric_quantize_inputs=op.kind == hybrid.dense.name,
                                **finish(op))  # fmt: skip
 
@@ -69,7 +72,7 @@ def transposed_convolution(op):
     strides = op.attributes["strides"]
     wanted = transposed_crops(x.type, w.type, strides, op.attributes["padding"])
     for padding in ("SAME", "VALID"):
-        new = tfl.transpose_conv(x, _weight(w, (3, 0, 1, 2)), *_bias(op, b), padding=padding,
+        new = tfl.transpose_conv(x, _weight(w, (3, 0, 1, 2), x), *_bias(op, b), padding=padding,
                                  output_shape=op.shape, stride_h=strides[0], stride_w=strides[1],
                                  **finish(op))  # fmt: skip
         if cropped(new) == wanted:
@@ -88,9 +91,16 @@ def _signed_element(type: Type) -> Element:
     return Element(DTYPES["i8"], per_tensor(type.grid.scale, int(type.zero) - 128))
 
 
-def _weight(w: Op, order: tuple[int, ...]) -> Op:
+def _weight(w: Op, order: tuple[int, ...], x: Op) -> Op:
+    _is_taken(w, x)
     require(w.is_const or w.type.grid is None, "the weight is computed")
     return reordered(w, order)
+
+
+def _is_taken(w: Op, x: Op) -> None:
+    """Require a weight that the kernels for x take."""
+    if x.type.grid is not None and w.type.grid is not None:
+        is_weight_of(x.type, w.type)
 
 
 def _bias(op: Op, b: list[Op], w: Op | None = None) -> list[Op]:
