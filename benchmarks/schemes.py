@@ -41,6 +41,9 @@ SCHEMES = (
     "ptq_int8_per_tensor",
     "ptq_int8_recovered",
     "ptq_int8_smoothed",
+    "ptq_int16x8",
+    "legacy_uint8",
+    "mixed(max_drop=0.005)",
 )
 BATCH = 20
 NOTE = (
