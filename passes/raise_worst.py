@@ -6,17 +6,23 @@ Measured is what `propagate_types` and `store_weights` make of the function, in 
 rounded where integers will be.
 """
 
+import warnings
 from functools import partial
 from itertools import islice
 from typing import Literal
 
+import numpy as np
+
 from qir import journal
-from qir.errors import QirError
+from qir.arrays import read_arrays
+from qir.attributes import ReadFile
+from qir.errors import QirError, QirWarning
 from qir.evaluate import evaluate
 from qir.graph_pass import Run, Samples, graph_pass
 from qir.ir import OPS, Func, Op, derived, kept, transform
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
 from qir.registry import passes
+from qir.samples import batches as cut
 from qir.samples import filled_batches
 from qir.schemes import scheme_of, with_scheme
 from qir.sensitivity import Bounds, Ranking, judge, raised_until, ranked
@@ -46,6 +52,7 @@ def raise_worst(
     max_drop: float | None = None,
     min_snr: float | None = None,
     batches: int = 8,
+    labels: ReadFile | None = None,
     weights: Literal["per_channel", "per_tensor"] = "per_channel",
     min_elements: int = 1,
     block: Literal[32, 64, 128, 256] | None = None,
@@ -58,7 +65,9 @@ def raise_worst(
     max_drop: the share of rows, over all samples, whose largest element is another than that of
     the function in reals; of results that are integers, the share of elements that differ. min_snr:
     the signal-to-noise ratio of each result in dB. With neither nothing is done. batches: how many
-    of the samples are run, the first ones, once for each op. Ops that have a scheme keep it.
+    of the samples are run, the first ones, once for each op. labels: an `.npz` or `.npy` file with
+    the class of each row of the samples, beside inputs if need be; `max_drop` is then the share of
+    them by which fewer are right. Ops that have a scheme keep it.
     QirError where that is not enough with all others in float. weights, min_elements, block and
     clip: as `propagate_types` and `store_weights` are to have them.
     """
@@ -67,14 +76,17 @@ def raise_worst(
         return func
     stored = {"min_elements": min_elements, "block": block, "granularity": weights, "clip": clip}
     quantized = partial(_quantized, weights=weights, stored=stored)
-    data = list(islice(filled_batches(func, samples, "calibration"), batches))
-    measure = judge(_bare(func), data, timed("evaluation", run))
+    data = _data(func, samples, batches, labels)
+    classes = None if labels is None else _classes(func, labels, data)
+    measure = judge(_bare(func), data, timed("evaluation", run), classes)
     if max_drop is not None and not measure.has_rows:
+        of = "two elements" if classes is None else f"classes for {classes[0].size} labels"
         raise QirError("max_drop is about the largest element of each row, and no result of "
-                       f"@{func.name} has rows of two elements",
+                       f"@{func.name} has rows of {of}",
                        help="min_snr=30 bounds the noise of any result")  # fmt: skip
     units = _units(func)
-    with span("ranking"), journal.unheard():
+    with span("ranking"), journal.unheard(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", QirWarning)  # told once, of what is made in the end
         rows = ranked(units, lambda unit: quantized(_without(func, units, unit)), measure)
         number, before, after = raised_until(
             rows, lambda ops: quantized(_raised(func, ops)), measure, bounds)  # fmt: skip
@@ -87,6 +99,36 @@ def raise_worst(
     count("ops raised", number)
     journal.note(Ranking, func, bounds, rows, number, before, after)
     return _raised(func, [op for row in rows[:number] for op in row.ops]) if number else func
+
+
+def _data(func: Func, samples, count: int, labels: str | None) -> list:
+    """The first samples, cut into the traced batch; with labels none of them is filled up."""
+    if labels is None:
+        return list(islice(filled_batches(func, samples, "calibration"), count))
+    found = list(islice(cut(func, samples), count))
+    odd = next((each for each in found if each.func is not func), None)
+    if odd is not None:
+        raise QirError(f"sample {odd.sample} does not fill the traced batch, and its labels are "
+                       "lost among those of the next", at=labels,
+                       help="items that are a multiple of the batch, a model traced with batch 1, "
+                            "or fewer `batches`")  # fmt: skip
+    return [each.arrays for each in found]
+
+
+def _classes(func: Func, path: str, data: list) -> list[np.ndarray]:
+    """The labels of each of the samples that are run."""
+    names = [p.attributes["name"] for p in func.parameters]
+    found = {name: array for name, array in read_arrays(path).items() if name not in names}
+    whole = next(iter(found.values()), np.zeros(0))
+    if len(found) != 1 or whole.ndim != 1 or whole.dtype.kind not in "iu":
+        shown = ", ".join(f"{n or 'an array'}: {a.dtype}{list(a.shape)}" for n, a in found.items())
+        raise QirError(f"labels are one array of integers beside the inputs, found "
+                       f"{shown or 'none'}", at=path)  # fmt: skip
+    rows = func.parameters[0].shape[0] if func.parameters and func.parameters[0].type.rank else 1
+    if len(whole) < rows * len(data):
+        raise QirError(f"{len(whole)} labels for {rows * len(data)} rows of samples", at=path,
+                       help="a label for each row, in order, or fewer `batches`")  # fmt: skip
+    return [whole[i * rows : (i + 1) * rows] for i in range(len(data))]
 
 
 def _bare(func: Func) -> Func:

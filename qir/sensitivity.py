@@ -24,9 +24,9 @@ Arrays = Sequence[np.ndarray]
 class Loss:
     """What a function lost against the one in reals.
 
-    snr: of its worst result, in dB. drop: the share of rows whose largest element is another, of
-    the worst result that has rows; of integers, the share of elements that differ. None where no
-    result has either.
+    snr: of its worst result, in dB. drop: with labels, the accuracy lost; else the share of rows
+    whose largest element is another, of the worst result that has rows, of integers the share of
+    elements that differ. None where no result has either.
     """
 
     snr: float
@@ -79,17 +79,31 @@ class Ranking:
 
 @dataclass(frozen=True, eq=False)
 class Judge:
-    """A function in reals with its results on samples, by which others are measured."""
+    """A function in reals with its results on samples, by which others are measured.
+
+    labels: the class of each row of each sample, None where these are not known. Accuracy is that
+    of the first result that gives a class for each.
+    """
 
     func: Func
     samples: Sequence[Arrays]
     run: Evaluator
     wanted: Sequence[Arrays]
+    labels: Sequence[np.ndarray] | None = None
 
     @property
     def has_rows(self) -> bool:
-        """Whether any result has rows, or is of integers, so that there can be a drop."""
-        return any(_differing(np.asarray(x), np.asarray(x)).size for x in self.wanted[0])
+        """Whether there can be a drop: some result has rows, or one a class for each label."""
+        if self.labels is not None:
+            return self.classified is not None
+        return any(_classes(np.asarray(x)).size for x in self.wanted[0])
+
+    @property
+    def classified(self) -> int | None:
+        """The number of the result that gives a class for each label."""
+        shape = self.labels[0].shape
+        found = (i for i, x in enumerate(self.wanted[0]) if _classes(np.asarray(x)).shape == shape)
+        return next(found, None)
 
     def loss(self, func: Func) -> Loss:
         """What a function of the same inputs and results loses on the samples."""
@@ -100,25 +114,35 @@ class Judge:
             for i, (result, x, y) in enumerate(zip(func.results, wanted, found, strict=True)):
                 x, y = np.asarray(x), real(result.type, np.asarray(y))
                 errors[i] = together(errors[i], difference(x, y, number))
-                other = _differing(x, y)
-                differing[i] += int(other.sum())
-                rows[i] += other.size
+                lost = self._lost(i, number, _classes(x), _classes(y))
+                differing[i] += int(lost.sum())
+                rows[i] += lost.size
         drops = [n / total for n, total in zip(differing, rows, strict=True) if total]
         return Loss(min((e.snr for e in errors), default=np.inf), max(drops, default=None))
 
+    def _lost(self, result: int, sample: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """For each row 1 where its class is lost, -1 where it is won, 0 where nothing changes."""
+        if self.labels is None:
+            return (x != y).astype(int)
+        if result != self.classified:
+            return np.zeros(0, int)
+        labels = self.labels[sample]
+        return (x == labels).astype(int) - (y == labels)
 
-def judge(func: Func, samples: Sequence[Arrays], run: Evaluator) -> Judge:
+
+def judge(func: Func, samples: Sequence[Arrays], run: Evaluator,
+          labels: Sequence[np.ndarray] | None = None) -> Judge:  # fmt: skip
     """What measures others by a function in reals."""
-    return Judge(func, samples, run, [tuple(run(func, arrays)) for arrays in samples])
+    return Judge(func, samples, run, [tuple(run(func, arrays)) for arrays in samples], labels)
 
 
-def _differing(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Row by row whether the largest is another one; of integers, element by element."""
+def _classes(x: np.ndarray) -> np.ndarray:
+    """Where the largest element of each row is; of integers, these themselves."""
     if x.dtype.kind in "iub":
-        return x != y
+        return x
     if not x.ndim or x.shape[-1] < 2:
-        return np.zeros(0, bool)
-    return x.argmax(axis=-1) != y.argmax(axis=-1)
+        return np.zeros(0, int)
+    return x.argmax(axis=-1)
 
 
 def ranked(units: Sequence[tuple[Op, ...]], alone: Callable[[tuple[Op, ...]], Func],

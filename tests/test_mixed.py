@@ -208,6 +208,48 @@ def test_the_worst_are_raised_until_the_bound_holds(bounds):
     assert text.count("  raised to float") == ranking.raised
 
 
+def test_with_labels_the_drop_is_of_accuracy(tmp_path):
+    wanted = np.concatenate([np.asarray(hard(x)) for x in ROWS])
+    labels = wanted.argmax(-1)
+    labels[:6] = 9 - labels[:6] // 2  # some that the function in reals gets wrong
+    np.savez(tmp_path / "eval.npz", x=np.concatenate(ROWS), y=labels)
+    made = qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", batches=16, max_drop=0.0,
+                        labels=str(tmp_path / "eval.npz"))  # fmt: skip
+    (ranking,) = made.rankings
+    found = np.concatenate([np.asarray(made(x)) for x in ROWS])
+    accuracy = [np.mean(each.argmax(-1) == labels) for each in (wanted, found)]
+    assert accuracy[0] - accuracy[1] == pytest.approx(ranking.after.drop, abs=0.02)
+    assert ranking.before.drop > 0 >= ranking.after.drop
+
+
+@pytest.mark.parametrize(("arrays", "message"), [
+    ({"y": np.zeros(3, int)}, "3 labels for 64 rows of samples"),
+    ({"y": np.zeros(64)}, r"labels are one array of integers beside .*, found y: float64\[64\]"),
+    ({"y": np.zeros((64, 2), int)}, "labels are one array of integers"),
+    ({"y": np.zeros(64, int), "z": np.zeros(64, int)}, "labels are one array of integers"),
+    ({}, "labels are one array of integers beside the inputs, found none"),
+])  # fmt: skip
+def test_what_are_no_labels(arrays, message, tmp_path):
+    np.savez(tmp_path / "labels.npz", x=np.concatenate(ROWS), **arrays)
+    with pytest.raises(QirError, match=message):
+        qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", batches=16, max_drop=0.0,
+                     labels=str(tmp_path / "labels.npz"))  # fmt: skip
+
+
+def test_labels_of_samples_that_are_filled_up_are_refused(tmp_path):
+    np.save(tmp_path / "labels.npy", np.zeros(64, int))
+    with pytest.raises(QirError, match="sample 0 does not fill the traced batch"):
+        qir.quantize(hard, ROWS[0], [ROWS[0][:3], *ROWS], pipeline="mixed", max_drop=0.0,
+                     labels=str(tmp_path / "labels.npy"))  # fmt: skip
+
+
+def test_labels_need_a_result_of_classes(tmp_path):
+    np.save(tmp_path / "labels.npy", np.zeros(64, int))
+    with pytest.raises(QirError, match="no result of @.* has rows of classes for 4 labels"):
+        qir.quantize(lambda x: hard(x).sum(-1), ROWS[0], ROWS, pipeline="mixed", max_drop=0.0,
+                     labels=str(tmp_path / "labels.npy"))  # fmt: skip
+
+
 def test_one_fewer_would_not_do_and_twice_is_the_same():
     made, again = (qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", batches=16, min_snr=30.0)
                    for _ in range(2))  # fmt: skip
