@@ -42,7 +42,7 @@ SCHEMES = (
     "ptq_int8_recovered",
     "ptq_int8_smoothed",
     "ptq_int16x8",
-    "legacy_uint8",
+    "legacy_uint8(inputs=float32, outputs=float32)",
     "mixed(max_drop=0.005)",
 )
 BATCH = 20

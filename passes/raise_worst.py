@@ -7,6 +7,7 @@ rounded where integers will be.
 """
 
 import warnings
+from collections.abc import Mapping
 from functools import partial
 from itertools import islice
 from typing import Literal
@@ -24,13 +25,11 @@ from qir.quantizable import chains, inside_chain, roles_in, takes_part
 from qir.registry import passes
 from qir.samples import batches as cut
 from qir.samples import filled_batches
-from qir.schemes import scheme_of, with_scheme
+from qir.schemes import SCHEMES, scheme_of, with_scheme
 from qir.sensitivity import Bounds, Ranking, judge, raised_until, ranked
 from qir.timing import count, span, timed
 
 from ..dialects import quant
-
-RAISED = "float"
 
 
 def bounds_asked(func: Func, *, max_drop: float | None = None, min_snr: float | None = None,
@@ -44,13 +43,21 @@ def bounds_asked(func: Func, *, max_drop: float | None = None, min_snr: float | 
     return Bounds(max_drop, min_snr)
 
 
+def schemes_asked(options: Mapping[str, object]) -> tuple[str, ...]:
+    """What it may ask of a target, where anything is bounded."""
+    asks = SCHEMES[options["to"]].asks
+    bounded = options["max_drop"] is not None or options["min_snr"] is not None
+    return (asks,) if bounded and asks is not None else ()
+
+
 @graph_pass("calibrated -> calibrated", bounds_asked,
-            needed_by={"samples": ("max_drop", "min_snr")})  # fmt: skip
+            schemes_asked, needed_by={"samples": ("max_drop", "min_snr")})  # fmt: skip
 def raise_worst(
     func: Func,
     *,
     max_drop: float | None = None,
     min_snr: float | None = None,
+    to: Literal["float", "int16x8"] = "float",
     batches: int = 8,
     labels: ReadFile | None = None,
     weights: Literal["per_channel", "per_tensor"] = "per_channel",
@@ -60,11 +67,12 @@ def raise_worst(
     samples: Samples | None = None,
     run: Run = evaluate,
 ) -> Func:
-    """Give the ops that lose most the scheme `float`, until the function loses no more than this.
+    """Give the ops that lose most another scheme, until the function loses no more than this.
 
     max_drop: the share of rows, over all samples, whose largest element is another than that of
     the function in reals; of results that are integers, the share of elements that differ. min_snr:
-    the signal-to-noise ratio of each result in dB. With neither nothing is done. batches: how many
+    the signal-to-noise ratio of each result in dB. With neither nothing is done. to: the scheme,
+    reals or activations of 16 bits. batches: how many
     of the samples are run, the first ones, once for each op. labels: an `.npz` or `.npy` file with
     the class of each row of the samples, beside inputs if need be; `max_drop` is then the share of
     them by which fewer are right. Ops that have a scheme keep it.
@@ -89,16 +97,23 @@ def raise_worst(
         warnings.simplefilter("ignore", QirWarning)  # told once, of what is made in the end
         rows = ranked(units, lambda unit: quantized(_without(func, units, unit)), measure)
         number, before, after = raised_until(
-            rows, lambda ops: quantized(_raised(func, ops)), measure, bounds)  # fmt: skip
+            rows, lambda ops: quantized(_raised(func, ops, to)), measure, bounds)  # fmt: skip
     if number > len(rows):
         raise QirError(f"{bounds} cannot be reached: {before} as it is, and {after} with all "
-                       f"{len(rows)} in float that may be raised",
-                       help="what is lost then is lost by ops that a recipe has given a scheme: "
-                            "give them another one, or ask for less")  # fmt: skip
+                       f"{len(rows)} in {to} that may be raised",
+                       help=_advice(to))
     count("ops ranked", len(rows))
     count("ops raised", number)
-    journal.note(Ranking, func, bounds, rows, number, before, after)
-    return _raised(func, [op for row in rows[:number] for op in row.ops]) if number else func
+    journal.note(Ranking, func, bounds, rows, number, to, before, after)
+    ops = [op for row in rows[:number] for op in row.ops]
+    return _raised(func, ops, to) if number else func
+
+
+def _advice(to: str) -> str:
+    decided = "by ops that a recipe has given a scheme: give them another one, or ask for less"
+    if to == "float":
+        return f"what is lost then is lost {decided}"
+    return f"what is lost then is lost by weights of 8 bits, or {decided}"
 
 
 def _data(func: Func, samples, count: int, labels: str | None) -> list:
@@ -143,13 +158,13 @@ def _quantized(func: Func, weights: str, stored: dict) -> Func:
     return passes()["store_weights"](quantized, **stored)
 
 
-def _raised(func: Func, ops) -> Func:
-    """The function with the scheme `float` for these ops."""
+def _raised(func: Func, ops, to: str) -> Func:
+    """The function with another scheme for these ops."""
     chosen = set(ops)
 
     def change(op: Op, operands: tuple[Op, ...]) -> Op:
         node = kept(op, operands)
-        return derived(with_scheme(node, RAISED), op) if op in chosen else node
+        return derived(with_scheme(node, to), op) if op in chosen else node
 
     return transform(func, change)
 
@@ -157,7 +172,8 @@ def _raised(func: Func, ops) -> Func:
 def _without(func: Func, units: list[tuple[Op, ...]], one: tuple[Op, ...]) -> Func:
     """The function with all in reals but one unit; what a recipe has decided is in reals too."""
     decided = [op for op in func.ops if op.kind in OPS and scheme_of(op) is not None]
-    return _raised(func, [op for unit in units if unit is not one for op in unit] + decided)
+    others = [op for unit in units if unit is not one for op in unit]
+    return _raised(func, others + decided, "float")
 
 
 def _units(func: Func) -> list[tuple[Op, ...]]:

@@ -37,11 +37,12 @@ def cast_to_its_own_grid(cast, x):
     return x
 
 
-@rule(quant.requantize(quant.quantize(V.real).once()) @ "cast")
-def quantize_at_once(cast, real):
+@rule(quant.requantize(quant.quantize(V.real).once() @ "first") @ "cast")
+def quantize_at_once(cast, first, real):
     """What nobody reads on its first grid is quantized on the second at once."""
     node = real.operands[0] if real.kind == "item" else real
     if node.kind in OPS:
+        require(first.dtype == cast.dtype, f"{node.kind} gives {first.dtype}, as it was told to")
         made = OPS[node.kind].roles(node).result.kind
         require(made in ("free", "float"), f"the grid of the result of {node.kind} is {made}")
     return quant.quantize(real, to=cast.attributes["to"])

@@ -52,7 +52,8 @@ def chains(func: Func) -> dict[Op, Op]:
     """For each op that is a pointwise function of one f32 value and of single numbers: that value.
 
     Such ops and all between them and the value are one table of its stored values. An op whose
-    operand is itself in a chain looks through it, so that a whole expression has one source.
+    operand is itself in a chain looks through it, so that a whole expression has one source; not
+    where the activations of the two are to be stored in different ways.
     """
     found: dict[Op, Op] = {}
     for op in func.ops:
@@ -64,7 +65,8 @@ def chains(func: Func) -> dict[Op, Op]:
 
 
 def _source(op: Op, found: Mapping[Op, Op]) -> Op | None:
-    read = {found.get(o, o) for o in op.operands if not o.is_const}
+    read = {found[o] if o in found and activations_of(o) == activations_of(op) else o
+            for o in op.operands if not o.is_const}  # fmt: skip
     if len(read) != 1 or any(o.type.size != 1 for o in op.operands if o.is_const):
         return None
     (source,) = read
@@ -73,7 +75,7 @@ def _source(op: Op, found: Mapping[Op, Op]) -> Op | None:
 
 def inside_chain(op: Op, operand: Op, chained: Mapping[Op, Op]) -> bool:
     """Whether an op reads an operand as a part of its own chain: as it is, never rounded."""
-    return op in chained and operand in chained
+    return op in chained and operand in chained and chained[op] is not operand
 
 
 def roles_in(op: Op, chained: Mapping[Op, Op]) -> Roles:

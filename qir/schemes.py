@@ -27,7 +27,7 @@ class Scheme:
 
 SCHEMES: Mapping[str, Scheme] = {
     "int8": Scheme("activations and weights of 8 bits", "i8"),
-    "int16x8": Scheme("activations of 16 bits, weights of 8", "i16", "int16x8"),
+    "int16x8": Scheme("activations of 16 bits, weights of 8", "i16", "int16_per_channel"),
     "dynamic_range": Scheme("weights of 8 bits, inputs put on a grid in each call",
                             asks="dynamic_range"),
     "weight_only_i8": Scheme("weights stored in 8 bits", asks="weight_only_i8"),

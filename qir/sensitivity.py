@@ -66,13 +66,15 @@ class Ranked:
 class Ranking:
     """An entry of the journal: what every op lost, worst first, and how many were raised.
 
-    before: the loss of the whole without any raised; after: with those that are.
+    to: the scheme that they were raised to. before: the loss of the whole without any raised;
+    after: with those that are.
     """
 
     func: Func
     bounds: Bounds
     rows: tuple[Ranked, ...]
     raised: int
+    to: str
     before: Loss
     after: Loss
 
@@ -184,7 +186,7 @@ def ranking_lines(ranking: Ranking) -> Iterator[str]:
     for number, row in enumerate(ranking.rows):
         op, more = row.ops[0], len(row.ops) - 1
         and_more = f" and {more} more" if more else ""
-        state = "  raised to float" if number < ranking.raised else ""
+        state = f"  raised to {ranking.to}" if number < ranking.raised else ""
         yield (f"  {_decibels(row.loss):>9}  {op.kind} : {op.type}{and_more}, at "
                f"{place_of(op) or 'an unknown place'}{state}")  # fmt: skip
     yield f"  without any raised: {ranking.before}"

@@ -59,6 +59,8 @@ RECIPES = {
                                        "kind(nn.softmax): float]"),  # fmt: skip
     "tail": (network, SAMPLES, "[kind(nn.dense): dynamic_range, after(nn.dense): float]"),
     "head in integers": (network, SAMPLES, "[last(2) | kind(nn.softmax): int8, any: float]"),
+    "sixteen bits inside": (network, SAMPLES, "[kind(nn.depthwise_conv2d, nn.add): int16x8]"),
+    "sixteen bits at the ends": (network, SAMPLES, "[first | last | after(last): int16x8]"),
     "halves": (network, SAMPLES, "[kind(\"nn.*conv2d\"): float16, kind(nn.add): float]"),
     "attention": (attention, TOKENS, "[first(kind(nn.dense)): int8, kind(nn.softmax) | "
                                      "before(nn.softmax): float, kind(lax.take): weight_only_i8, "
@@ -99,7 +101,8 @@ def test_what_is_saved_is_loaded_as_it_was(name, tmp_path):
     made.save(tmp_path / "mixed.qir")
     again = qir.load(tmp_path / "mixed.qir")
     schemes = [scheme_of(op) for op in again.func.ops]
-    assert schemes == [scheme_of(op) for op in made.module.main.ops] and any(schemes)
+    assert schemes == [scheme_of(op) for op in made.module.main.ops]
+    assert any(schemes) != name.startswith("sixteen")  # integers alone have had their effect
     for a, b in zip(as_tuple(made(samples[0])), as_tuple(again(samples[0])), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -121,12 +124,10 @@ def test_each_op_is_what_the_recipe_says():
 def test_every_scheme_can_be_the_one_of_all():
     reals = np.asarray(network(SAMPLES[0])[1])
     for name in SCHEMES:
-        if name == "int16x8":
-            continue
         made = qir.quantize(network, SAMPLES[0], SAMPLES, pipeline="mixed", default=name)
         assert snr(reals, made(SAMPLES[0])[1]) > (4 if name == "weight_only_i2" else 15), name
         left = [line for line in made.report().splitlines() if line.startswith("float ops left")]
-        assert (left == ["float ops left: 0"]) == (name == "int8")
+        assert (left == ["float ops left: 0"]) == name.startswith("int")
 
 
 def same_in_litert(made, samples, path):
@@ -151,6 +152,18 @@ def test_the_interpreter_computes_the_same(name, tmp_path):
         for each in zip(meant, ours, theirs, strict=True):
             for wanted, read, found in zip(*each, strict=True):
                 assert snr(wanted, found) > 30 and snr(read, found) > 40
+
+
+@pytest.mark.parametrize("name", ["sixteen bits inside", "sixteen bits at the ends"])
+def test_integers_of_both_widths_agree_bit_for_bit(name, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    made, _, samples = by_scheme(name, target="tflite")
+    stored = {str(op.dtype) for op in made.module.main.ops if op.kind.startswith("int8.")}
+    assert stored == {"i8", "i16"}
+    for _, _, ours, theirs in same_in_litert(made, samples[:6], tmp_path / "m.tflite"):
+        for mine, found in zip(ours, theirs, strict=True):
+            for a, b in zip(mine, found, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_integers_before_what_is_float_agree_bit_for_bit(tmp_path):
@@ -277,6 +290,22 @@ def test_what_a_recipe_says_is_not_raised():
         qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", recipe="[last: int8]", min_snr=80.0)
 
 
+def test_the_worst_are_raised_to_16_bits():
+    plain = qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed")
+    bound = lost(plain)[0] + 4
+    made = qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", batches=16, min_snr=bound,
+                        raise_to="int16x8")  # fmt: skip
+    (ranking,) = made.rankings
+    assert ranking.to == "int16x8" and ranking.raised and "raised to int16x8" in made.report()
+    assert lost(made)[0] == pytest.approx(ranking.after.snr, abs=1.5)
+    assert "float ops left: 0" in made.report()
+    with pytest.raises(QirError, match="all . in int16x8 that may be raised"):
+        qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", min_snr=90.0, raise_to="int16x8")
+    with pytest.raises(QirError, match="raise_worst asks for the scheme 'int16_per_channel'"):
+        qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", min_snr=30.0, raise_to="int16x8",
+                     target="edgetpu")  # fmt: skip
+
+
 def test_all_raised_is_the_float_function():
     made = qir.quantize(hard, ROWS[0], ROWS, pipeline="mixed", min_snr=300.0)
     assert not any(op.kind.startswith(("quant.", "int8.")) for op in made.module.main.ops)
@@ -294,7 +323,7 @@ def test_the_target_is_asked_before_calibration():
     def samples():
         raise AssertionError("calibration began")
 
-    for recipe, target, scheme in (("[last: int16x8]", "xla", "int16x8"),
+    for recipe, target, scheme in (("[last: int16x8]", "edgetpu", "int16_per_channel"),
                                    ("[last: bfloat16]", "tflite", "weight_only_bf16"),
                                    ("[last: dynamic_range]", "edgetpu", "dynamic_range")):
         with pytest.raises(QirError, match=f"assign asks for the scheme '{scheme}', which"):

@@ -13,17 +13,24 @@ from qir import journal
 from qir.decisions import ConstantPlaced, GridChanged
 from qir.errors import QirError
 from qir.graph_pass import graph_pass
-from qir.ir import OPS, Func, Op, derived, kept, place_of
+from qir.ir import OPS, Func, Op, derived, kept
 from qir.quantizable import chains, inside_chain, roles_in, takes_part
-from qir.schemes import activations_of, scheme_of
 from qir.timing import count
 from qir.trained import grid_of
 from qir.types import Element
 from qir.variables import refuse_variables
 
 from ...dialects import quant
-from .constants import STORAGES, Storage, affine_elements, on_grid, operand_element, unheld
-from .constraints import Constraints, Seen, bare, choose, gather
+from .constants import (
+    STORAGES,
+    activation_element,
+    affine_elements,
+    on_grid,
+    operand_element,
+    unheld,
+)
+from .constraints import Constraints, Seen, bare, choose, gather, range_of
+from .storages import storages_of
 
 
 @graph_pass("calibrated -> qdq", scheme="{activations}_{weights}")
@@ -37,35 +44,25 @@ def propagate_types(
 
     weights: one scale for each output channel, or one for a whole weight; they have 8 bits.
     activations: their storage. Those of int16 have zero point 0, and the biases beside them 64
-    bits; with uint8 weights are uint8 too, per tensor, and have zero points. Constants that
-    training rounded to a grid keep it where it can be theirs.
+    bits; with uint8 weights are uint8 too, per tensor, and have zero points. An op whose scheme
+    says another storage has that, and what it reads is requantized where it is stored otherwise.
+    Constants that training rounded to a grid keep it where it can be theirs.
     """
     refuse_variables(func)
     if activations == "uint8" and weights == "per_channel":
         raise QirError("weights of uint8 have one scale, found weights=per_channel",
                        help="propagate_types(activations=uint8, weights=per_tensor)")  # fmt: skip
-    _refuse_storages(func, STORAGES[activations])
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
-    seen = Seen(func, {op: roles_in(op, chained) for op in ops}, chained, STORAGES[activations])
+    roles, ordinary = {op: roles_in(op, chained) for op in ops}, STORAGES[activations]
+    seen = Seen(func, roles, chained, ordinary, storages_of(func, roles, ordinary))
     constraints = gather(seen)
-    elements = choose(constraints, seen.storage)
+    elements = choose(constraints, seen)
     writer = _Writer(seen, constraints, elements, weights == "per_channel")
     for op in func.ops:
         writer.write(op)
     count("values on a grid", len(constraints.node_of))
     return replace(func, results=tuple(writer.read(r) for r in func.results))
-
-
-def _refuse_storages(func: Func, storage: Storage) -> None:
-    """QirError for an op whose scheme stores activations in another way than is chosen here."""
-    own = storage.activation.name
-    for op in func.ops:
-        wanted = activations_of(op, own) if op.kind in OPS else None
-        if wanted not in (None, own):
-            raise QirError(f"the scheme of {op.kind} is '{scheme_of(op)}', and propagate_types "
-                           f"stores activations in {own}", at=place_of(op),
-                           help="int8 for it in the recipe, or float")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +105,7 @@ class _Writer:
             elif inside_chain(op, operand, self.seen.chained):
                 read.append(self.plain[operand])
             else:
-                wanted = shared if roles[i].kind == "same" else None
+                wanted = shared if roles[i].kind == "same" else self.restored(op, i)
                 read.append(self.read(operand, wanted))
                 self.note_change(op, operand, wanted, read[-1])
         return tuple(read)
@@ -119,7 +116,7 @@ class _Writer:
 
     def constant_elements(self, op: Op, shared: Element | None) -> dict[int, Element]:
         """The elements of an op's constants by operand number."""
-        roles, storage = self.seen.roles[op].operands, self.seen.storage
+        roles, storage = self.seen.roles[op].operands, self.seen.storage_of(op)
         activation = partial(self.activation, op)
         found = affine_elements(op, roles, activation, self.per_channel, storage)
         for i, (operand, role) in enumerate(zip(op.operands, roles, strict=True)):
@@ -133,8 +130,18 @@ class _Writer:
         """The element of an operand that plays the part of an activation."""
         operand = op.operands[index]
         if operand.is_const:
-            return operand_element(operand, self.seen.storage)
-        return self.elements[self.constraints.node_of[operand]]
+            return operand_element(operand, self.seen.storage_of(op))
+        return self.restored(op, index) or self.elements[self.constraints.node_of[operand]]
+
+    def restored(self, op: Op, index: int) -> Element | None:
+        """The element of an operand in the storage of the op, where the value has another one."""
+        operand, storage = op.operands[index], self.seen.storage_of(op)
+        node = self.constraints.node_of.get(operand)
+        if node is None or self.seen.role(op, index).kind != "free":
+            return None
+        if self.elements[node].dtype == storage.activation:
+            return None
+        return activation_element(*range_of(node, self.constraints), storage)
 
     def constant(self, source: Op, element: Element) -> Op:
         """A constant on a grid, dequantized; the same one for all who want that grid."""
@@ -166,7 +173,8 @@ class _Writer:
         source, (stored,) = op.operands[index], real.operands
         left = None
         if role.kind == "weight" and grid_of(source) is not None:
-            left = unheld(source, role.axis if self.per_channel else None, self.seen.storage)
+            left = unheld(source, role.axis if self.per_channel else None,
+                          self.seen.storage_of(op))  # fmt: skip
             count("weights on grids of training", left is None)
         journal.note(ConstantPlaced, source, op, role.kind, stored, of, left)
 

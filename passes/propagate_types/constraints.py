@@ -41,12 +41,20 @@ TOO_COARSE = f"is more than {COARSEST:g} times as wide as its range, and ops com
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A calibrated function with the roles and chains of its ops."""
+    """A calibrated function with the roles and chains of its ops.
+
+    ordinary: what activations are stored in, but those of ops and values in `storages`.
+    """
 
     func: Func
     roles: Mapping[Op, Roles]
     chained: Mapping[Op, Op]
-    storage: Storage
+    ordinary: Storage
+    storages: Mapping[Op, Storage] = field(default_factory=dict)
+
+    def storage_of(self, op: Op) -> Storage:
+        """What an op stores its activations in, or an observed value."""
+        return self.storages.get(op, self.ordinary)
 
     def role(self, op: Op, index: int):
         """The role of an operand; None in an op that has no roles."""
@@ -139,10 +147,10 @@ def _useful(stats: Op, seen: Seen) -> bool:
 
 
 def _add_op(op: Op, seen: Seen, found: Constraints, observed: bool) -> None:
-    result = seen.roles[op].result
-    if result.kind == "fixed" and seen.storage.activation.name in result.grids:
-        scale, zero = result.grids[seen.storage.activation.name]
-        found.fixed[op] = Element(seen.storage.activation, per_tensor(scale, zero))
+    result, dtype = seen.roles[op].result, seen.storage_of(op).activation
+    if result.kind == "fixed" and dtype.name in result.grids:
+        scale, zero = result.grids[dtype.name]
+        found.fixed[op] = Element(dtype, per_tensor(scale, zero))
     elif result.kind == "same":
         parts = _shared_ranges(op, seen, found, observed)
         if parts is None:
@@ -212,9 +220,10 @@ def _add_reads(seen: Seen, found: Constraints) -> None:
         for i, operand in enumerate(op.operands):
             if operand not in found.node_of or inside_chain(op, operand, seen.chained):
                 continue
-            if seen.role(op, i).kind == "same" and found.is_node(op):
-                key = bare(operand), found.node_of[operand]
-                consumers.setdefault(key, {})[op] = None
+            node = found.node_of[operand]
+            alike = seen.storage_of(op) == seen.storage_of(node)
+            if seen.role(op, i).kind == "same" and found.is_node(op) and alike:
+                consumers.setdefault((bare(operand), node), {})[op] = None
             else:
                 found.exposed.add(found.node_of[operand])
     found.exposed.update(found.node_of[r] for r in seen.func.results if r in found.node_of)
@@ -222,7 +231,7 @@ def _add_reads(seen: Seen, found: Constraints) -> None:
         found.transfers.append(Transfer(node, tuple(readers)))
 
 
-def choose(found: Constraints, storage: Storage) -> dict[Op, Element]:
+def choose(found: Constraints, seen: Seen) -> dict[Op, Element]:
     """An element for every node, such that few requantizes are needed."""
     spans: dict[Hashable, Range] = {}
     verdicts: dict[Op, dict[Hashable, str | None]] = {}
@@ -235,11 +244,13 @@ def choose(found: Constraints, storage: Storage) -> dict[Op, Element]:
         allowed[node] = tuple(label for label, why_not in said.items() if why_not is None)
     labels = assign(allowed, found.transfers)
     used: dict[Hashable, Range] = {}
+    storage: dict[Hashable, Storage] = {}  # a component is of one
     for node in found.ranges:
         label = labels[node]
+        storage[label] = seen.storage_of(node)
         used[label] = _union(used.get(label, (0.0, 0.0)), found.ranges[node])
     grids = {
-        label: label if isinstance(label, Element) else activation_element(*span, storage)
+        label: label if isinstance(label, Element) else activation_element(*span, storage[label])
         for label, span in used.items()
     }
     elements = {node: grids.get(label, label) for node, label in labels.items()}

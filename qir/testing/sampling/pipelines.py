@@ -32,7 +32,7 @@ ROUNDING = 256
 EXCESS = 4.0
 """How many times what the grids explain may be lost, and how many steps of a result's grid."""
 TRIALS = 4
-NOT_DRAWN = frozenset((("equalize_channels", "relu6", "relu"), ("assign", "default", "int16x8")))
+NOT_DRAWN = frozenset((("equalize_channels", "relu6", "relu"),))
 """Choices of options that change what a network computes, and say so, or that targets refuse."""
 READY = {"qat": "qat_prepare"}
 """By pipeline that takes more than a float network: the one that makes it so."""
