@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import int8, nn
+from qir.dialects import int8, nn, xla
 from xla_compare import compare, func_of, p
 
 import qir
@@ -200,6 +200,28 @@ def test_sums_at_their_ends(depth):
     op = dense(depth)
     for value in (-(2**15), 2**15 - 1, 255, -256, 127):
         compare([op], {"x": np.full(op.operands[0].shape, value, np.int16)}, 0, 0)
+
+
+@pytest.mark.parametrize("kernel", ["valid", "same", "slices", "grouped", "row_windows",
+                                    "space_to_depth", "depthwise"])  # fmt: skip
+def test_kernels_of_xla_take_16_bits(kernel):
+    rng, groups = np.random.default_rng(0), 2 if kernel == "grouped" else 1
+    strides = (1, 1) if kernel == "same" else (2, 2)
+    x = p("x", "i16", 2, 9, 11, 3 * groups, grid=per_tensor(1e-3, -300))
+    weights = rng.integers(-127, 128, (5, 5, 3, 2 if kernel == "depthwise" else 4))
+    w = const(weights.astype(np.int8))
+    outputs = 6 if kernel == "depthwise" else 4
+    rest = {"to": Element(DTYPES["i16"], per_tensor(0.1, 7)), "strides": strides,
+            "padding": ((2, 1), (0, 3)), "clamp": (-9000, 30000),
+            "rescale": derive("tflite_16x8", rng.uniform(0.2, 1, outputs) / 2**9)}  # fmt: skip
+    b = const(rng.integers(-(2**24), 2**24, outputs))
+    if kernel == "depthwise":
+        op = xla.depthwise(x, w, b, **rest)
+    else:
+        op = xla.conv(x, w, b, groups=groups, kernel=kernel, **rest)
+    for low in (-(2**15), 2**15 - 2):  # of all values, and of those at an end
+        array = rng.integers(low, 2**15, x.shape).astype(np.int16)
+        compare([op], {"x": array}, 0, 0)
 
 
 def test_too_many_products_are_refused_by_xla():

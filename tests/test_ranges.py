@@ -20,7 +20,8 @@ registry.load_dialects()
 registry.targets()
 OURS = {kind: op for kind, op in OPS.items() if op.typing.__module__.startswith("qir.")}
 # Exponentials and thresholds are no random numbers: tests/test_tflite_operators.py has them.
-TABLED = {"int8.softmax_gemmlowp", "int8.softmax_f32", "int8.threshold_sum", "int8.pair_table",
+TABLED = {"int8.softmax_gemmlowp", "int8.softmax_f32", "int8.softmax_interpolated",
+          "int8.threshold_sum", "int8.pair_table",
           "int8.log_softmax_gemmlowp", "int8.log_softmax_f32", "int8.gru", "int8.l2_norm",
           "int8.lstm", "int8.prod"}  # fmt: skip
 INTEGER = sorted(kind for kind, op in OURS.items() if (op.span or op.moves) and kind not in TABLED)
