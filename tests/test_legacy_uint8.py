@@ -199,3 +199,40 @@ def test_statistics_of_some_values_are_filled_up_by_the_default(tmp_path):
         qir.quantize(module, **options)
     model = qir.quantize(module, default_ranges=(-2.55, 2.55), **options)
     assert float(model.inputs["x"].scale) == np.float32(0.02)
+
+
+ATTENTION = """
+func @main(%x: f32[1,8,8], %t: f32[1,8]) -> (a: f32[1,8,8], b: f32[1,8], c: f32[1,8]) {
+  %0 = nn.matmul(%x, %x, adjoint_b=true)
+  %1 = nn.softmax(%0)
+  %2 = nn.matmul(%1, %x)
+  %g = const(value=random) : f32[8]
+  %3 = nn.layer_norm(%2, %g, %g, epsilon=0.001)
+  %4 = nn.gelu(%3, approximate=false)
+  %5 = lax.exp(%t)
+  %6 = nn.elu(%t)
+  return %4, %5, %6
+}
+"""
+
+
+def test_what_has_no_kernel_on_bytes_is_exported_bit_for_bit(tmp_path):
+    """Products of two activations run as int8 between casts, functions are looked up."""
+    (tmp_path / "net.qir").write_text(ATTENTION)
+    samples = [{"x": RNG.normal(0, 1, (1, 8, 8)).astype(np.float32),
+                "t": RNG.normal(0, 1, (1, 8)).astype(np.float32)} for _ in range(4)]  # fmt: skip
+    model = qir.quantize(tmp_path / "net.qir", calibration=samples, pipeline="legacy_uint8",
+                         target="tflite")  # fmt: skip
+    kinds = {op.kind for op in model.final.main.ops}
+    assert kinds >= {"tfl.batch_matmul", "tfl.gather"} and "tfl.dequantize" not in kinds
+    path = tmp_path / "net.tflite"
+    model.export_tflite(path)
+    batches = [[RNG.integers(0, 256, shape).astype(np.uint8) for shape in ((1, 8, 8), (1, 8))]
+               for _ in range(16)]  # fmt: skip
+    for kernels in KERNELS:
+        with Interpreter() as interpreter:
+            expected = interpreter.run(path.read_bytes(), kernels, batches)
+        loaded = qir.load(path, kernels=kernels)
+        for arrays, each in zip(batches, expected, strict=True):
+            for ours, theirs in zip(loaded(*arrays).values(), each, strict=True):
+                np.testing.assert_array_equal(ours, theirs)

@@ -50,7 +50,7 @@ from .dialect import (
 
 def _checked(x: Type, w: Type, b: Type | None, axis: int, channels: int, to, rescale, clamp):
     is_quantized(x, "the input")
-    is_weight(w, axis)
+    is_weight(w, axis, symmetric=False)
     is_bias(b, channels)
     is_rescale(rescale, channels, sum_bits(x, w, bias=b))
     is_clamp(clamp, to)

@@ -25,14 +25,18 @@ def is_quantized(type: Type, what: str) -> None:
             f"{what} needs one scale and zero point, found {type}")  # fmt: skip
 
 
-def is_weight(type: Type, axis: int) -> None:
-    """Require a weight on one grid, or on one of zero point 0 per index of `axis`."""
+def is_weight(type: Type, axis: int, symmetric: bool = True) -> None:
+    """Require a weight on one grid, or on one per index of `axis`; of zero point 0 if `symmetric`.
+
+    Without it, a weight on one grid may have a zero point, one of several scales still has none.
+    """
     require(type.dtype.kind == "int" and type.grid is not None and not type.grid.dynamic,
             f"the weight must be quantized, found {type}")  # fmt: skip
     require(type.grid.axis in (None, axis) and type.grid.block is None,
             f"the weight has a grid along axis {type.grid.axis}, expected {axis}")  # fmt: skip
-    require(type.grid.per_tensor or not type.zero.any(),
-            f"a weight of several scales must have zero point 0, found {type.zero}")  # fmt: skip
+    which = "the weight" if symmetric else "a weight of several scales"
+    require(not type.zero.any() or not symmetric and type.grid.per_tensor,
+            f"{which} must have zero point 0, found {type.zero}")  # fmt: skip
 
 
 def is_bias(type: Type | None, channels: int) -> None:
