@@ -119,7 +119,7 @@ def _add_stats(op: Op, seen: Seen, found: Constraints) -> None:
             found.parts[node].append((op, span))
     elif op.attributes["exact"] and _useful(op, seen):
         found.node_of[op] = op
-        found.fixed[op] = activation_element(*span, seen.storage)
+        found.fixed[op] = activation_element(*span, seen.storage_of(op))
     elif (role := _read_as_power_of_two(op, seen)) is not None:
         found.node_of[op] = op
         found.fixed[op] = power_of_two_element(span, role)
