@@ -145,8 +145,8 @@ def test_help_and_version_end_well(call):
 def test_passes_show_arrow_options_and_first_line(call):
     code, out, _ = call("passes")
     assert code == 0
-    assert ("propagate_types(weights: per_channel|per_tensor = per_channel)  [calibrated -> qdq]\n"
-            "    ") in out  # fmt: skip
+    assert ("propagate_types(weights: per_channel|per_tensor = per_channel, activations: int8|int16 "
+            "= int8)  [calibrated -> qdq]\n    ") in out  # fmt: skip
     assert "export(path: file)  [any -> any]\n    Write the graph to `path`" in out
 
 
