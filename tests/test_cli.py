@@ -146,7 +146,7 @@ def test_passes_show_arrow_options_and_first_line(call):
     code, out, _ = call("passes")
     assert code == 0
     assert ("propagate_types(weights: per_channel|per_tensor = per_channel, "
-            "activations: int8|uint8 = int8)  [calibrated -> qdq]\n    ") in out  # fmt: skip
+            "activations: int8|int16|uint8 = int8)  [calibrated -> qdq]\n    ") in out  # fmt: skip
     assert "export(path: file)  [any -> any]\n    Write the graph to `path`" in out
 
 
