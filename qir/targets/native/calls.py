@@ -8,7 +8,7 @@ from jax import ffi
 from ... import shapes
 from ...ir import Op
 from ...rounding import Rescale
-from .library import Library, library
+from .library import Library, is_called, library
 
 CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single")
 """In the order of the enumeration in src/kernels.h."""
@@ -21,7 +21,7 @@ def serves(op: Op) -> bool:
     if op.kind == "xla.batch_dot":
         activations, constants = op.operands, ()
     return (
-        library() is not None
+        is_called()
         and all(each.is_const for each in constants)
         and all(each.dtype.name == "i8" and not each.type.zero.any() for each in constants[:1])
         and all(each.dtype.name in BYTES and each.type.size for each in (*activations, op))

@@ -9,12 +9,12 @@ from qir.dialects.hybrid import channel_scales, pads_of
 
 from ...ir import Op
 from .calls import by_groups, packed, windows_of
-from .library import library
+from .library import is_called, library
 
 
 def serves(op: Op) -> bool:
     """Whether the C++ kernels compute this layer; the portable ones compute every other."""
-    return (library() is not None and op.operands[1].is_const
+    return (is_called() and op.operands[1].is_const
             and op.operands[0].type.size > 0 and op.type.size > 0)  # fmt: skip
 
 

@@ -17,10 +17,11 @@ def layers(func: Func) -> list[str]:
     if not ops or find_spec("jax") is None:
         return []
     from . import calls, hybrid
-    from .library import library
+    from .library import library, native_calls
 
     if library() is None:
         return [f"native kernels: none here, XLA's own compute all {len(ops)}"]
-    served = sum((hybrid if op.kind in HYBRID else calls).serves(op) for op in ops)
+    with native_calls():
+        served = sum((hybrid if op.kind in HYBRID else calls).serves(op) for op in ops)
     about = f"{library().name}, {library().threads} threads"
     return [f"native kernels ({about}): {served} of {len(ops)}"]

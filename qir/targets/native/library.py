@@ -2,6 +2,9 @@
 
 import ctypes
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +33,28 @@ class Library:
     depth: int
     offset: int
     threads: int
+
+
+_CALLED = ContextVar("native kernels are called", default=False)
+
+
+@contextmanager
+def native_calls() -> Iterator[None]:
+    """Within this, lowerings call the kernels: what is traced runs in this process.
+
+    Elsewhere they do not: a program that is exported, or that a user differentiates or maps, holds
+    XLA's own operations alone.
+    """
+    token = _CALLED.set(True)
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
+
+
+def is_called() -> bool:
+    """Whether lowerings may call the kernels here, and there are any."""
+    return _CALLED.get() and library() is not None
 
 
 @cache

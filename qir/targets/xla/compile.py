@@ -14,6 +14,7 @@ from ...errors import QirError
 from ...evaluate import checked_inputs, evaluate_op
 from ...ir import Func, Op, place_of
 from ...types import TupleType, Type
+from ..native.library import native_calls
 from .lower_quant import wide_program
 from .table import lowerings
 
@@ -48,7 +49,7 @@ def build(func: Func) -> Callable[..., tuple]:
     require_lowerings(func.ops)
     types = wide_program(func)
     specs = [jax.ShapeDtypeStruct(p.shape, p.dtype.numpy) for p in func.parameters]
-    with jax.enable_x64(types):
+    with jax.enable_x64(types), native_calls():
         trace = jax.make_jaxpr(lambda *xs: lowered(func, xs))(*specs)
         weights, place = _weights(trace.consts)
 
