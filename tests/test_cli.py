@@ -111,6 +111,10 @@ def test_opt_takes_pipeline_files_and_parameters(call, tmp_path):
     assert code == 1 and "no parameter 'traget'" in err and "did you mean 'target'" in err
     code, _, err = call("opt", "g.qir", "-p", "cse", "--param", "target=[")
     assert code == 1 and err.startswith("--param:1:18: error: syntax error")
+    code, out, err = call("quantize", "g.qir", "--param", "target=tflite")
+    assert (code, out) == (1, "")
+    assert err == ("--param: error: the target is an option of its own\n"
+                   "  help: --target tflite\n")  # fmt: skip
 
 
 # Exit codes

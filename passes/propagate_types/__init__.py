@@ -30,7 +30,7 @@ from .constants import (
     unheld,
 )
 from .constraints import Constraints, Seen, bare, choose, gather, range_of
-from .storages import storages_of
+from .storages import refuse_others, storages_of
 
 
 @graph_pass("calibrated -> qdq", scheme="{activations}_{weights}")
@@ -45,13 +45,16 @@ def propagate_types(
     weights: one scale for each output channel, or one for a whole weight; they have 8 bits.
     activations: their storage. Those of int16 have zero point 0, and the biases beside them 64
     bits; with uint8 weights are uint8 too, per tensor, and have zero points. An op whose scheme
-    says another storage has that, and what it reads is requantized where it is stored otherwise.
-    Constants that training rounded to a grid keep it where it can be theirs.
+    says another storage has that, and what it reads is requantized where it is stored otherwise;
+    beside uint8 there is none. Constants that training rounded to a grid keep it where it can be
+    theirs.
     """
     refuse_variables(func)
     if activations == "uint8" and weights == "per_channel":
         raise QirError("weights of uint8 have one scale, found weights=per_channel",
                        help="propagate_types(activations=uint8, weights=per_tensor)")  # fmt: skip
+    if activations == "uint8":
+        refuse_others(func, STORAGES[activations])
     chained = chains(func)
     ops = [op for op in func.ops if op.kind in OPS and op.kind != quant.stats.name]
     roles, ordinary = {op: roles_in(op, chained) for op in ops}, STORAGES[activations]

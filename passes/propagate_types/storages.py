@@ -7,10 +7,11 @@ the widest of them. Where an op reads a value that is stored in another way, it 
 
 from collections.abc import Iterable, Mapping
 
-from qir.ir import Func, Op
+from qir.errors import QirError
+from qir.ir import OPS, Func, Op, place_of
 from qir.quantizable import takes_part
 from qir.roles import Roles
-from qir.schemes import SCHEMES, scheme_of
+from qir.schemes import SCHEMES, activations_of, scheme_of
 
 from ...dialects import quant
 from .constants import STORAGES, Storage
@@ -35,6 +36,17 @@ def storages_of(func: Func, roles: Mapping[Op, Roles], ordinary: Storage) -> dic
             readers = [found[r] for r in func.users[op] if r in found]
             found[op] = _widest(readers) if readers else ordinary
     return {op: storage for op, storage in found.items() if storage != ordinary}
+
+
+def refuse_others(func: Func, storage: Storage) -> None:
+    """QirError for an op whose scheme stores activations in another way than this one."""
+    own = storage.activation.name
+    for op in func.ops:
+        wanted = activations_of(op, own) if op.kind in OPS else None
+        if wanted not in (None, own):
+            raise QirError(f"the scheme of {op.kind} is '{scheme_of(op)}', and propagate_types "
+                           f"stores activations in {own}", at=place_of(op),
+                           help="float for it, or no scheme")  # fmt: skip
 
 
 def _told(op: Op) -> Storage | None:

@@ -148,6 +148,7 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
     """
     from .. import api
     from ..arrays import samples_from
+    from ..errors import QirError
     from ..timing import span
 
     text, _ = pipeline_text(pipeline)
@@ -155,6 +156,9 @@ def quantized_model(model, calibration, inputs, pipeline, param, target, measure
         module = traced_model(model, calibration, inputs)
     samples = None if calibration is None else samples_from(calibration, module.main)
     parameters = settings(param)
+    if "target" in parameters:
+        raise QirError("the target is an option of its own", at="--param",
+                       help=f"--target {parameters['target']}")  # fmt: skip
     listen = None if measure is None else measure(module)
     wishes = Wishes(param=param, reproducer=reproducer)
     with kept_when_it_fails(wishes, module, text, partial(click.echo, err=True)):
