@@ -113,12 +113,13 @@ def test_numbers_beyond_the_limits_of_a_target_are_told(monkeypatch):
         run_pipeline(func, "check_ranges(target=small, clip_rate=1.0)", emit=print)
     remedy = "lower it with another rounding, or to a grid of another scale"
     assert str(caught.value) == (
-        "error: 2 ops are beyond the limits of the target 'small':\n"
+        "<pipeline>:1:1: error: 2 ops are beyond the limits of the target 'small':\n"
         "  int8.requantize : i8<0.1:0>[2,3]  at net.py:1\n"
         f"    the multiplier of single is 1518500250, small takes 16 bits; {remedy}\n"
         f"    the shift of single is 3, small takes -20 to 0; {remedy}\n"
         "  int8.add : i8<0.1:0>[2,3]  at net.py:3\n"
-        f"    the shift of fixed15 is 15, small takes -20 to 0; {remedy}"
+        f"    the shift of fixed15 is 15, small takes -20 to 0; {remedy}\n"
+        "  check_ranges(target=small, clip_rate=1.0)\n  ^^^^^^^^^^^^"
     )
 
 

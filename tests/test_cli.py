@@ -396,7 +396,11 @@ def test_a_plugin_brings_ops_passes_pipelines_and_tests(tmp_path):
 def test_what_is_wrong_with_calibration_data_is_said(call, model, data, message):
     np.savez("bad.npz", x=data)
     words = ("quantize", "model.py:model", "--input", "f32[1,16]", "--calibration", "bad.npz")
-    assert call(*words) == (1, "", f"error: {message}\n")
+    code, out, err = call(*words)
+    first, step, carets, advice = err.splitlines()
+    assert (code, out) == (1, "")
+    assert f"{first}\n{advice}" == f"pipelines/ptq_int8.pipe:11:3: error: {message}"
+    assert step.strip().startswith("calibrate(") and carets.strip() == "^" * len("calibrate")
 
 
 def test_a_truncated_weights_file_is_said(call, model, tmp_path):

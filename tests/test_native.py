@@ -73,7 +73,7 @@ def covered(size: int, window: int, dilation: int) -> int:
     return max(size, (window - 1) * dilation + 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), SEEDS)
 def test_convolutions(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
@@ -87,7 +87,7 @@ def test_convolutions(data, seed):
     agrees(xla.conv(x, w, b, groups=groups, kernel=way, **a, **finish), (x,), rng)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
 def test_depthwise_convolutions(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
@@ -100,7 +100,7 @@ def test_depthwise_convolutions(data, seed):
     agrees(xla.depthwise(x, w, b, **a, **finish), (x,), rng)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
 def test_dots(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
@@ -112,7 +112,7 @@ def test_dots(data, seed):
     agrees(xla.dot(x, w, b, layout=layout, **draw(finishes(outputs, inner, rng))), (x,), rng)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
 def test_products_of_activations(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
@@ -149,7 +149,7 @@ def real_weights(draw, rng, shape, axis: int, outputs: int):
     return [w, *b], {"clamp": draw(st.sampled_from([None, (0.0, 6.0)]))}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
 def test_dense_layers_of_reals(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
@@ -160,7 +160,7 @@ def test_dense_layers_of_reals(data, seed):
     hybrid_agrees(hybrid.dense(x, *constants, **options), x, rng)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data(), SEEDS, st.booleans())
 def test_convolutions_of_reals(data, seed, is_depthwise):
     rng, draw = np.random.default_rng(seed), data.draw
