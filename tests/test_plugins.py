@@ -243,7 +243,7 @@ def test_listings_tell_which_pipelines_and_targets_cannot_be_used(qir):
     (("opt", "g.qir", "-p", "legalize(target=x)"), "<pipeline>:1:1: error: legalize: unknown "
      "target 'x'\n"),
     (("opt", "half.qir"), "half.qir:2:8: error: unknown op 'half.outer'\n"),
-    (("opt", "g.qir", "-p", "lower_int8(target=x)"), "error: unknown target 'x'\n"),
+    (("opt", "g.qir", "-p", "lower_int8(target=x)"), "<pipeline>:1:1: error: unknown target 'x'\n"),
     (("quantize", "g.qir", "--calibration", "random", "--pipeline", "lost"),
      "SITE/good/pipelines/lost.pipe:1:17: error: unknown pass or pipeline 'rest_badly'\n"),
 ])  # fmt: skip
@@ -259,8 +259,9 @@ def test_an_unknown_name_may_be_of_a_plugin_that_was_left_out(qir, site, words, 
 def test_the_rules_of_a_target_may_be_nowhere(qir):
     code, _, err = qir("opt", "g.qir", "-p", "legalize(target=rule)")
     assert code == 1
-    assert err == ("error: the rules of the target 'rule' cannot be loaded from no.where:rules: "
-                   "ModuleNotFoundError: No module named 'no'\n")  # fmt: skip
+    assert err == ("<pipeline>:1:1: error: the rules of the target 'rule' cannot be loaded from "
+                   "no.where:rules: ModuleNotFoundError: No module named 'no'\n"
+                   "  legalize(target=rule)\n  ^^^^^^^^\n")  # fmt: skip
 
 
 def test_a_dialect_that_fails_half_way_leaves_nothing(qir):

@@ -131,8 +131,8 @@ def require_few(op, count: int) -> None:
     weight = op.operands[1].type
     plain = weight.dtype.bits <= 8 and weight.dtype.lo < 0 and not weight.zero.any()
     if op.kind != "int8.matmul" and not plain:
-        raise QirError(f"{op.kind} takes weights of 8 bits without a zero point into sums of 64 "
-                       f"on XLA, found {weight}", at=place_of(op))  # fmt: skip
+        raise QirError(f"{op.kind} takes weights of 8 bits with a sign and zero point 0 into sums "
+                       f"of 64 on XLA, found {weight}", at=place_of(op))  # fmt: skip
     if count > MOST:
         raise QirError(f"{op.kind} sums up {count} products, on XLA sums of 64 bits have at most "
                        f"{MOST}", at=place_of(op))  # fmt: skip
