@@ -12,10 +12,14 @@ from hypothesis import strategies as st
 
 from qir.errors import QirError
 from qir.rounding import modes
+from qir.types import DTYPES
 
-EDGES = (0.0, -0.0, 1.0, -1.0, 1e-6, -1e-6, 1e-20, 3e4, -3e4, 0.5, 127.0, 255.0, 1e30)
-NUMBERS = st.one_of(st.sampled_from(EDGES), st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
-                    st.floats(-4, 4, width=32, allow_subnormal=False))  # fmt: skip
+LEAST = 1e-6
+"""Below, steps come near to subnormal numbers, which TensorFlow's threads take for zero."""
+EDGES = (0.0, -0.0, 1.0, -1.0, LEAST, -LEAST, 3e4, -3e4, 0.5, 127.0, 255.0, 1e30)
+NUMBERS = st.one_of(
+    st.sampled_from(EDGES), st.floats(-1e6, 1e6, width=32), st.floats(-4, 4, width=32)
+).map(lambda number: number if abs(number) >= LEAST else 0.0)
 
 
 @st.composite
@@ -42,10 +46,12 @@ def cases(draw):
 def no_width(lo, hi, options) -> bool:
     """Whether TensorFlow would divide by zero, or by next to nothing."""
     ends = modes.widened(lo, hi, options["ensure_minimum_range"])
-    return options["mode"] != "SCALED" and bool((ends[1] - ends[0] < 1e-28).any())
+    to = DTYPES[modes.TYPES[options["type"]]]
+    least = (to.hi - to.lo) / np.float64(modes.MOST)
+    return options["mode"] != "SCALED" and bool((ends[1] - ends[0] <= least).any())
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500, deadline=None, derandomize=True)
 @given(cases())
 def agrees(case):
     """One case against TensorFlow's own kernels."""
