@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,7 @@ from pathlib import Path
 import jax
 from jax import ffi
 
-from ...errors import QirError, suggestion
+from ...errors import QirError, QirWarning, suggestion
 
 CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise")  # fmt: skip
@@ -74,7 +75,9 @@ def library() -> Library | None:
         return None
     try:
         loaded = ctypes.cdll.LoadLibrary(str(paths[0]))
-    except OSError:  # built for another machine
+    except OSError as error:  # built for another machine
+        said = f"the native kernels cannot be loaded, install qir again to build them: {error}"
+        warnings.warn(QirWarning(said, at=str(paths[0])), stacklevel=2)
         return None
     for name in CALLS:
         ffi.register_ffi_target(name, ffi.pycapsule(getattr(loaded, name)), platform="cpu")
