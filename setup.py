@@ -14,7 +14,8 @@ def extensions() -> list[Extension]:
     if found is None or found.origin is None:
         return []
     headers = Path(found.origin).parent / "include"
-    flags = ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", f"-isystem{headers}"]
+    flags = ["-std=c++17", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wno-psabi",
+             f"-isystem{headers}"]
     return [Extension(
         "qir.targets.native._kernels", sorted(map(str, SOURCES.glob("*.cc"))),
         depends=sorted(map(str, SOURCES.glob("*.h"))), language="c++", extra_compile_args=flags,

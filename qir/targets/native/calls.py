@@ -82,7 +82,8 @@ def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
     """Weights [groups, K, N] as the kernels read them: [groups, N / columns, K / depth, columns,
     depth], padded with zeros."""
     groups, inner, outputs = weights.shape
-    depth, columns = -(-inner // kernels.depth), -(-outputs // kernels.columns)
+    depth = -(-inner // kernels.inner) * kernels.inner // kernels.depth
+    columns = -(-outputs // kernels.columns)
     whole = np.zeros((groups, depth * kernels.depth, columns * kernels.columns), np.int8)
     whole[:, :inner, :outputs] = weights
     tiles = whole.reshape(groups, depth, kernels.depth, columns, kernels.columns)

@@ -17,7 +17,8 @@ from ...errors import QirError, QirWarning, suggestion
 
 CALLS = ("qir_conv", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise")  # fmt: skip
-SETS = ("plain", "avx2", "avx512vnni")
+SETS = ("plain", "avx2", "avx512vnni", "amx")
+NUMBERS = ("columns", "depth", "inner", "offset", "threads")
 STEM = "_kernels"
 
 
@@ -25,13 +26,14 @@ STEM = "_kernels"
 class Library:
     """The kernels chosen for this processor, and how they want their weights.
 
-    name: the instruction set. columns, depth: tiles of weights, see src/kernels.h. offset: what is
+    name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. offset: what is
     added to a signed input. threads: how many a call uses at most.
     """
 
     name: str
     columns: int
     depth: int
+    inner: int
     offset: int
     threads: int
 
@@ -86,7 +88,7 @@ def library() -> Library | None:
     if wanted not in ("", name):
         raise QirError(f"QIR_NATIVE asks for kernels that this processor does not run: '{wanted}'",
                        help=f"the best here are '{name}'")  # fmt: skip
-    numbers = [getattr(loaded, f"qir_{name}") for name in ("columns", "depth", "offset", "threads")]
+    numbers = [getattr(loaded, f"qir_{name}") for name in NUMBERS]
     for number in numbers:
         number.restype = ctypes.c_int64
     return Library(name, *(number() for number in numbers))

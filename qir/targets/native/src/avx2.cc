@@ -13,10 +13,9 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#include "batch_dot.h"
-#include "convolution.h"
-#include "depthwise.h"
-#include "hybrid.h"
+#define QIR_LANES 8
+#define QIR_SHUFFLES_BYTES
+#include "set.h"
 
 namespace qir {
 namespace {
@@ -24,19 +23,24 @@ namespace {
 struct Avx2 {
   using Element = int16_t;
   static constexpr int kRows = 6;
-  static constexpr int64_t kColumns = 16, kDepth = 2, kOffset = 0;
+  static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 2;
+  static constexpr int64_t kOffset = 0;
+  using Ready = AlwaysReady;
 
   static int16_t element(uint8_t stored, bool is_signed) {
     return is_signed ? static_cast<int8_t>(stored) : stored;
+  }
+
+  static void multiply(int64_t count, const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
+                       int32_t (*acc)[kColumns], bool) {
+    by_count<Avx2>(count, a, lda, b, steps, acc);
   }
 
   template <int kCount>
   static void product(const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
                       int32_t (*acc)[kColumns]) {
     __m256i sums[kCount][2];
-    for (int r = 0; r < kCount; ++r)
-      for (int h = 0; h < 2; ++h)
-        sums[r][h] = _mm256_load_si256(reinterpret_cast<const __m256i*>(acc[r] + 8 * h));
+    for (auto& row : sums) row[0] = row[1] = _mm256_setzero_si256();
     for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
       const __m256i left = wide(b), right = wide(b + 16);
       for (int r = 0; r < kCount; ++r) {
@@ -59,9 +63,7 @@ struct Avx2 {
 
 }  // namespace
 
-const Kernels kAvx2 = {"avx2", {Avx2::kColumns, Avx2::kDepth, Avx2::kOffset}, conv<Avx2>,
-                       depthwise, batch_dot<Avx2>, hybrid_conv<Avx2>,
-                       hybrid_depthwise};
+const Kernels kAvx2 = kernels_of<Avx2>("avx2");
 
 }  // namespace qir
 

@@ -11,12 +11,10 @@
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma"))), apply_to = function)
 #else
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
 #endif
-#include "batch_dot.h"
-#include "convolution.h"
-#include "depthwise.h"
-#include "hybrid.h"
+#define QIR_LANES 16
+#include "set.h"
 
 namespace qir {
 namespace {
@@ -24,19 +22,25 @@ namespace {
 struct Avx512Vnni {
   using Element = uint8_t;
   static constexpr int kRows = 12;
-  static constexpr int64_t kColumns = 32, kDepth = 4, kOffset = 128;
+  static constexpr int64_t kGathered = 1, kColumns = 32, kDepth = 4, kInner = 4;
+  static constexpr int64_t kOffset = 128;
+  using Ready = AlwaysReady;
 
   // A signed x is moved up by kOffset; the bias makes up for it.
   static uint8_t element(uint8_t stored, bool is_signed) {
     return is_signed ? stored ^ 0x80 : stored;
   }
 
+  static void multiply(int64_t count, const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
+                       int32_t (*acc)[kColumns], bool) {
+    by_count<Avx512Vnni>(count, a, lda, b, steps, acc);
+  }
+
   template <int kCount>
   static void product(const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
                       int32_t (*acc)[kColumns]) {
     __m512i sums[kCount][2];
-    for (int r = 0; r < kCount; ++r)
-      for (int h = 0; h < 2; ++h) sums[r][h] = _mm512_load_si512(acc[r] + 16 * h);
+    for (auto& row : sums) row[0] = row[1] = _mm512_setzero_si512();
     for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
       const __m512i left = _mm512_loadu_si512(b), right = _mm512_loadu_si512(b + 64);
       for (int r = 0; r < kCount; ++r) {
@@ -54,10 +58,7 @@ struct Avx512Vnni {
 
 }  // namespace
 
-const Kernels kAvx512Vnni = {"avx512vnni",
-                             {Avx512Vnni::kColumns, Avx512Vnni::kDepth, Avx512Vnni::kOffset},
-                             conv<Avx512Vnni>, depthwise, batch_dot<Avx512Vnni>, hybrid_conv<Avx512Vnni>,
-                       hybrid_depthwise};
+const Kernels kAvx512Vnni = kernels_of<Avx512Vnni>("avx512vnni");
 
 }  // namespace qir
 

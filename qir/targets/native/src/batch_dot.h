@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <utility>
 #include <vector>
 
 #include "kernels.h"
 #include "requantize.h"
 #include "threads.h"
+#include "tiles.h"
 
 namespace qir {
 namespace {
@@ -20,8 +20,8 @@ struct BatchDot {
   using Element = typename Isa::Element;
   const Products& p;
   const Side &a = p.a, &b = p.b;
-  int64_t steps = (p.inner + Isa::kDepth - 1) / Isa::kDepth, lda = steps * Isa::kDepth;
-  int64_t tiles = (p.columns + Isa::kColumns - 1) / Isa::kColumns;
+  int64_t lda = round_up(p.inner, Isa::kInner), steps = lda / Isa::kDepth;
+  int64_t tiles = ceil_div(p.columns, Isa::kColumns);
   // b is multiplied as i8: where it is u8, it is moved down, and its zero point with it
   int32_t b_zero = b.is_signed ? b.zero : b.zero - 128;
 
@@ -65,34 +65,24 @@ struct BatchDot {
     return b_zero * sum;
   }
 
-  template <int kCount>
-  void multiply(const Element* rows, const int32_t* taken, const int8_t* packed,
-                const int32_t* begin, int64_t first, uint8_t* y) const {
-    alignas(64) int32_t acc[kCount][Isa::kColumns];
-    for (int r = 0; r < kCount; ++r)
-      for (int64_t j = 0; j < Isa::kColumns; ++j) acc[r][j] = begin[j] - taken[r];
-    Isa::template product<kCount>(rows, lda, packed, steps, acc);
-    const int64_t used = std::min(p.columns - first, Isa::kColumns);
-    for (int r = 0; r < kCount; ++r)
-      finish(p.epilogue, acc[r], first, used, y + r * p.columns + first);
-  }
-
-  template <int... kCounts>
   void multiply(int64_t count, const Element* rows, const int32_t* taken, const int8_t* packed,
-                const int32_t* begin, int64_t first, uint8_t* y,
-                std::integer_sequence<int, kCounts...>) const {
-    ((count == kCounts + 1
-          ? multiply<kCounts + 1>(rows, taken, packed, begin, first, y)
-          : void()), ...);
+                const int32_t* begin, int64_t first, uint8_t* y) const {
+    alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
+    Isa::multiply(count, rows, lda, packed, steps, acc, a.is_signed);
+    by_width<Isa>(std::min(p.columns - first, Isa::kColumns), [&](auto width) {
+      for (int64_t r = 0; r < count; ++r)
+        finish(p.epilogue, Sums{acc[r], begin, taken[r]}, first, width, y + r * p.columns + first);
+    });
   }
 
   void rows(int64_t batch, int64_t first, int64_t last) const {
+    [[maybe_unused]] const typename Isa::Ready ready;
     thread_local std::vector<int8_t> packed;
     thread_local std::vector<int32_t> begin;
     thread_local std::vector<Element> gathered;
     packed.resize(tiles * Isa::kColumns * lda);
     begin.resize(tiles * Isa::kColumns);
-    gathered.resize(Isa::kRows * lda);
+    gathered.resize(round_up(Isa::kRows, Isa::kGathered) * lda);
     pack(start(b, batch), packed.data(), begin.data());
     const uint8_t* from = start(a, batch);
     for (int64_t row = first; row < last; row += Isa::kRows) {
@@ -103,15 +93,14 @@ struct BatchDot {
       for (int64_t tile = 0; tile < tiles; ++tile)
         multiply(count, gathered.data(), taken, packed.data() + tile * Isa::kColumns * lda,
                  begin.data() + tile * Isa::kColumns, tile * Isa::kColumns,
-                 p.y + (batch * p.rows + row) * p.columns,
-                 std::make_integer_sequence<int, Isa::kRows>());
+                 p.y + (batch * p.rows + row) * p.columns);
     }
   }
 
   void run() const {
     int64_t batches = 1;
     for (int64_t axis = 0; axis < p.rank; ++axis) batches *= p.batch[axis];
-    const int64_t blocks = (p.rows + Isa::kRows - 1) / Isa::kRows;
+    const int64_t blocks = ceil_div(p.rows, Isa::kRows);
     // few products: the rows of each are shared out too
     const int64_t parts = batches >= thread_count() ? 1 : std::min(blocks, thread_count());
     parallel_for(batches * parts, [&](int64_t task) {

@@ -4,8 +4,25 @@
 
 #include "kernels.h"
 
+#if defined(QIR_AMX)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace qir {
 namespace {
+
+#if defined(QIR_AMX)
+// Whether there are tiles, and Linux lets this process have them: the state of a thread grows.
+bool has_tiles() {
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25;
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;  // of arch_prctl, asm/prctl.h
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & kTile) && (d & kInt8) &&
+         syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+#endif
 
 const Kernels& choose() {
   const char* said = std::getenv("QIR_NATIVE");
@@ -15,9 +32,12 @@ const Kernels& choose() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool vnni = avx2 && __builtin_cpu_supports("avx512vnni") &&
-                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                    __builtin_cpu_supports("avx512vl");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+#if defined(QIR_AMX)
+  if (avx512 && wanted(kAmx) && has_tiles()) return kAmx;
+#endif
   if (vnni && wanted(kAvx512Vnni)) return kAvx512Vnni;
   if (avx2 && wanted(kAvx2)) return kAvx2;
 #endif

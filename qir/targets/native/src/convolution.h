@@ -1,26 +1,24 @@
 // A convolution of any window, and with it a dense layer, as products of blocks of rows.
 //
 // The rows of a block, one for each place of the window, are gathered once in the form that the
-// product reads; then every tile of columns is multiplied by them while they are in the cache.
-// `Isa` gives: Element, what a gathered number is; kRows, kColumns, kDepth, kOffset; and
-// product<Rows>(a, lda, b, steps, acc), acc[Rows][kColumns] += a[Rows][steps * kDepth] * b.
+// product reads; then every tile of columns is multiplied by them while they are in the cache. Rows
+// that lie in x as the product reads them are not gathered.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "kernels.h"
 #include "requantize.h"
 #include "threads.h"
+#include "tiles.h"
 
 namespace qir {
 namespace {
 
 constexpr int64_t kBlockBytes = 96 * 1024;  // gathered rows, which stay in the second-level cache
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <typename Isa>
 struct Product {
@@ -29,9 +27,12 @@ struct Product {
   const Convolution& c;
   int64_t inner = w.channels / w.groups, columns = w.outputs / w.groups;
   int64_t depth = w.kernel[0] * w.kernel[1] * inner;
-  int64_t steps = ceil_div(depth, Isa::kDepth), lda = steps * Isa::kDepth;
+  int64_t lda = round_up(depth, Isa::kInner), steps = lda / Isa::kDepth;
   int64_t tiles = ceil_div(columns, Isa::kColumns);
   int64_t rows = w.n * w.out_height * w.out_width;
+  bool lies_in_x = std::is_same_v<Element, uint8_t> && (Isa::kOffset == 0 || !c.is_signed) &&
+                   w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
+                   w.out_height == w.height && w.out_width == w.width && lda == depth;
 
   int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
 
@@ -52,12 +53,20 @@ struct Product {
     const uint8_t* image = c.x + number * w.height * w.width * w.channels + group * inner;
     const auto fill = c.reals == nullptr ? c.fill
                                          : static_cast<uint8_t>(c.reals->image_zero[number]);
+    const bool is_run = w.dilation[1] == 1 && w.groups == 1 && x0 >= 0 &&
+                        x0 + w.kernel[1] <= w.width;  // a row of the window is one piece of x
     Element* const end = to + lda;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = y0 + i * w.dilation[0];
+      const bool is_inside = y >= 0 && y < w.height;
+      if (is_inside && is_run) {
+        copy(image + (y * w.width + x0) * w.channels, w.kernel[1] * inner, to);
+        to += w.kernel[1] * inner;
+        continue;
+      }
       for (int64_t j = 0; j < w.kernel[1]; ++j, to += inner) {
         const int64_t x = x0 + j * w.dilation[1];
-        if (y < 0 || y >= w.height || x < 0 || x >= w.width)
+        if (!is_inside || x < 0 || x >= w.width)
           std::fill_n(to, inner, element(fill));
         else
           copy(image + (y * w.width + x) * w.channels, inner, to);
@@ -66,41 +75,41 @@ struct Product {
     std::fill(to, end, Element{0});
   }
 
-  template <int kCount>
-  void multiply(const Element* a, int64_t row, int64_t group, int64_t tile) const {
-    alignas(64) int32_t acc[kCount][Isa::kColumns];
+  void multiply(int64_t count, const Element* a, int64_t row, int64_t group, int64_t tile) const {
+    alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
     const int64_t first = tile * Isa::kColumns, used = std::min(columns - first, Isa::kColumns);
     const int64_t channel = group * columns + first;
-    for (int r = 0; r < kCount; ++r) {
-      std::copy_n(c.bias + channel, used, acc[r]);
-      std::fill_n(acc[r] + used, Isa::kColumns - used, 0);
-    }
-    const int8_t* b = c.packed + (group * tiles + tile) * steps * Isa::kDepth * Isa::kColumns;
-    Isa::template product<kCount>(a, lda, b, steps, acc);
-    for (int r = 0; r < kCount; ++r) {
-      const int64_t place = (row + r) * w.outputs + channel;
-      if (c.reals == nullptr)
-        finish(c.epilogue, acc[r], channel, used, c.y + place);
-      else
-        finish(*c.reals, image_of(row + r), acc[r], channel, used, c.reals->y + place);
-    }
+    const int8_t* b = c.packed + (group * tiles + tile) * lda * Isa::kColumns;
+    Isa::multiply(count, a, lda, b, steps, acc, c.is_signed);
+    by_width<Isa>(used, [&](auto width) {
+      for (int64_t r = 0; r < count; ++r) {
+        const Sums sums{acc[r], c.bias + channel, 0};
+        const int64_t place = (row + r) * w.outputs + channel;
+        if (c.reals == nullptr)
+          finish(c.epilogue, sums, channel, width, c.y + place);
+        else
+          finish(*c.reals, image_of(row + r), sums, channel, width, c.reals->y + place);
+      }
+    });
   }
 
-  template <int... kCounts>
-  void multiply(int64_t count, const Element* a, int64_t row, int64_t group, int64_t tile,
-                std::integer_sequence<int, kCounts...>) const {
-    ((count == kCounts + 1 ? multiply<kCounts + 1>(a, row, group, tile) : void()), ...);
+  // Rows from `row` on, gathered unless they can be read where they lie.
+  const Element* rows_of(int64_t row, int64_t count, int64_t group) const {
+    if constexpr (std::is_same_v<Element, uint8_t>)
+      if (lies_in_x && count % Isa::kGathered == 0) return c.x + row * lda;
+    thread_local std::vector<Element> gathered;
+    gathered.resize(round_up(count, Isa::kGathered) * lda);
+    for (int64_t r = 0; r < count; ++r) gather(row + r, group, gathered.data() + r * lda);
+    return gathered.data();
   }
 
   // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
-    thread_local std::vector<Element> gathered;
-    gathered.resize(count * lda);
-    for (int64_t r = 0; r < count; ++r) gather(row + r, group, gathered.data() + r * lda);
+    [[maybe_unused]] const typename Isa::Ready ready;
+    const Element* a = rows_of(row, count, group);
     for (int64_t tile = first; tile < last; ++tile)
       for (int64_t r = 0; r < count; r += Isa::kRows)
-        multiply(std::min<int64_t>(Isa::kRows, count - r), gathered.data() + r * lda, row + r,
-                 group, tile, std::make_integer_sequence<int, Isa::kRows>());
+        multiply(std::min<int64_t>(Isa::kRows, count - r), a + r * lda, row + r, group, tile);
   }
 
   void run() const {

@@ -30,7 +30,7 @@ struct Taps {
   void at(int64_t image, int64_t oy, int64_t ox, int64_t first, int64_t count) const {
     int32_t acc[kChannels];
     Number spread[kChannels];
-    std::copy_n(d.bias + first, count, acc);
+    std::fill_n(acc, count, 0);
     const int32_t fill = d.reals == nullptr ? d.fill : d.reals->image_zero[image];
     const Number* x = reinterpret_cast<const Number*>(d.x) + image * w.height * w.width * w.channels;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
@@ -53,10 +53,11 @@ struct Taps {
       }
     }
     const int64_t place = ((image * w.out_height + oy) * w.out_width + ox) * w.outputs + first;
+    const Sums sums{acc, d.bias + first, 0};
     if (d.reals == nullptr)
-      finish(d.epilogue, acc, first, count, d.y + place);
+      finish(d.epilogue, sums, first, count, d.y + place);
     else
-      finish(*d.reals, image, acc, first, count, d.reals->y + place);
+      finish(*d.reals, image, sums, first, count, d.reals->y + place);
   }
 
   void run() const {

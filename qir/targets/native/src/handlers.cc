@@ -4,6 +4,7 @@
 
 #include "kernels.h"
 #include "threads.h"
+#include "tiles.h"
 #include "xla/ffi/api/ffi.h"
 
 #define QIR_PUBLIC __attribute__((visibility("default")))
@@ -35,10 +36,9 @@ bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
 
 // How many bytes the packed weights of a convolution take.
 int64_t packed_size(const Windows& w) {
-  const auto up = [](int64_t a, int64_t b) { return (a + b - 1) / b * b; };
   const Layout& layout = chosen().layout;
   const int64_t depth = w.kernel[0] * w.kernel[1] * w.channels / w.groups;
-  return w.groups * up(depth, layout.depth) * up(w.outputs / w.groups, layout.columns);
+  return w.groups * round_up(depth, layout.inner) * round_up(w.outputs / w.groups, layout.columns);
 }
 
 // finish: contract, zero point, bounds.
@@ -198,6 +198,7 @@ QIR_PUBLIC XLA_FFI_Error* qir_hybrid_depthwise(XLA_FFI_CallFrame*);
 QIR_PUBLIC const char* qir_kernels() { return qir::chosen().name; }
 QIR_PUBLIC int64_t qir_columns() { return qir::chosen().layout.columns; }
 QIR_PUBLIC int64_t qir_depth() { return qir::chosen().layout.depth; }
+QIR_PUBLIC int64_t qir_inner() { return qir::chosen().layout.inner; }
 QIR_PUBLIC int64_t qir_offset() { return qir::chosen().layout.offset; }
 QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
 }

@@ -11,6 +11,7 @@
 #include "convolution.h"
 #include "depthwise.h"
 #include "kernels.h"
+#include "lanes.h"
 #include "requantize.h"
 #include "threads.h"
 
@@ -23,12 +24,16 @@ struct Bounds {
   float low = 0, high = 0;
 
   void meet(const float* x, int64_t count) {
-    float least = low, most = high;
-    for (int64_t i = 0; i < count; ++i) {
-      least = x[i] < least ? x[i] : least;
-      most = x[i] > most ? x[i] : most;
+    F32 least{}, most{};
+    by_lanes<kLanes>(count, [&](int64_t i, auto lanes) {
+      const F32 some = load<F32>(x + i, lanes);  // zero where there is none
+      least = some < least ? some : least;
+      most = some > most ? some : most;
+    });
+    for (int64_t i = 0; i < kLanes; ++i) {
+      low = std::min(low, least[i]);
+      high = std::max(high, most[i]);
     }
-    low = least, high = most;
   }
 };
 
@@ -39,7 +44,7 @@ struct Stored {
   std::vector<int32_t> zero;
 
   // x: [images, size].
-  void store(const float* x, int64_t images, int64_t size) {
+  void take(const float* x, int64_t images, int64_t size) {
     const int64_t parts = images >= 2 * thread_count() ? 1 : (size + kChunk - 1) / kChunk;
     const int64_t step = parts == 1 ? size : kChunk;
     values.resize(images * size), scale.resize(images), zero.resize(images);
@@ -78,10 +83,10 @@ struct Stored {
   void round(int64_t image, const float* x, int64_t start, int64_t count) {
     const float step = scale[image];
     const int32_t middle = zero[image];
-    for (int64_t i = 0; i < count; ++i) {
-      const int32_t q = rounded(x[start + i] / step) + middle;
-      values[start + i] = static_cast<uint8_t>(std::min(std::max(q, -128), 127));
-    }
+    by_lanes<kLanes>(count, [&](int64_t i, auto lanes) {
+      const I32 q = rounded(load<F32>(x + start + i, lanes) / step) + middle;
+      store(narrow(clamped(q, -128, 127)), &values[start + i], lanes);
+    });
   }
 
   std::vector<Bounds> bounds_;
@@ -91,7 +96,7 @@ struct Stored {
 template <typename Layer>
 void on_the_fly(const Windows& windows, const Hybrid& hybrid, const Layer& layer) {
   thread_local Stored images;
-  images.store(hybrid.x, windows.n, windows.height * windows.width * windows.channels);
+  images.take(hybrid.x, windows.n, windows.height * windows.width * windows.channels);
   const Reals reals{images.scale.data(), images.zero.data(), hybrid.scale, hybrid.taps,
                     hybrid.bias, hybrid.low, hybrid.high, hybrid.y};
   layer(images.values.data(), reals);

@@ -4,6 +4,12 @@
 
 #include <cstdint>
 
+// Where the compiler knows the instructions of AMX, and Linux how to be asked for its tiles.
+#if defined(__x86_64__) && defined(__linux__) && \
+    (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define QIR_AMX
+#endif
+
 namespace qir {
 
 // The rounding contracts of qir/rounding, numbered as handlers.py numbers them.
@@ -92,10 +98,10 @@ struct Products {
 };
 
 // How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
-// [N / columns, K / depth, columns, depth], padded with zeros. offset: what is added to a signed x
-// before the product, which the bias has to make up for.
+// [N / columns, K / depth, columns, depth], padded with zeros, K to a multiple of `inner`. offset:
+// what is added to a signed x before the product, which the bias has to make up for.
 struct Layout {
-  int64_t columns, depth, offset;
+  int64_t columns, depth, inner, offset;
 };
 
 struct Kernels {
@@ -109,6 +115,9 @@ struct Kernels {
 };
 
 extern const Kernels kPlain;
+#if defined(QIR_AMX)
+extern const Kernels kAmx;
+#endif
 #if defined(__x86_64__)
 extern const Kernels kAvx2;
 extern const Kernels kAvx512Vnni;

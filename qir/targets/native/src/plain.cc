@@ -1,8 +1,8 @@
 // Kernels in plain C++, for every processor.
-#include "batch_dot.h"
-#include "convolution.h"
-#include "depthwise.h"
-#include "hybrid.h"
+#include <algorithm>
+
+#define QIR_LANES 4
+#include "set.h"
 
 namespace qir {
 namespace {
@@ -10,15 +10,23 @@ namespace {
 struct Plain {
   using Element = int16_t;
   static constexpr int kRows = 4;
-  static constexpr int64_t kColumns = 16, kDepth = 2, kOffset = 0;
+  static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 2;
+  static constexpr int64_t kOffset = 0;
+  using Ready = AlwaysReady;
 
   static int16_t element(uint8_t stored, bool is_signed) {
     return is_signed ? static_cast<int8_t>(stored) : stored;
   }
 
+  static void multiply(int64_t count, const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
+                       int32_t (*acc)[kColumns], bool) {
+    by_count<Plain>(count, a, lda, b, steps, acc);
+  }
+
   template <int kCount>
   static void product(const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
                       int32_t (*acc)[kColumns]) {
+    for (int r = 0; r < kCount; ++r) std::fill_n(acc[r], kColumns, 0);
     for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth)
       for (int r = 0; r < kCount; ++r)
         for (int64_t j = 0; j < kColumns; ++j)
@@ -28,8 +36,6 @@ struct Plain {
 
 }  // namespace
 
-const Kernels kPlain = {"plain", {Plain::kColumns, Plain::kDepth, Plain::kOffset}, conv<Plain>,
-                        depthwise, batch_dot<Plain>, hybrid_conv<Plain>,
-                       hybrid_depthwise};
+const Kernels kPlain = kernels_of<Plain>("plain");
 
 }  // namespace qir

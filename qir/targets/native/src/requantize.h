@@ -1,95 +1,98 @@
 // The epilogue: i32 accumulators to stored 8-bit values by a rounding contract, bit for bit as
-// qir/rounding/contracts.py has it. Loops are plain; the compiler vectorizes them for each set.
+// qir/rounding/contracts.py has it.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
 
 #include "kernels.h"
+#include "lanes.h"
 
 namespace qir {
-namespace {  // each instruction set compiles its own
+namespace {
 
-// Added to an f32 of at most 2**22 it leaves the integer, rounded half to even, in the low bits.
-constexpr float kMagic = 12582912.0f;
-constexpr int32_t kMagicBits = 0x4B400000;
+// What a row of products sums up to: with what each channel starts with, less what the row takes.
+struct Sums {
+  const int32_t* products;
+  const int32_t* start;
+  int32_t taken;
 
-inline int32_t rounded(float value) {
-  value += kMagic;
-  int32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return bits - kMagicBits;
+  template <typename Vector>
+  QIR_INLINED Vector at(int64_t i, int64_t lanes) const {
+    return load<Vector>(products + i, lanes) + load<Vector>(start + i, lanes) - taken;
+  }
+};
+
+QIR_INLINED HalfI32 positive(HalfI32 x) { return x > 0 ? x : 0; }
+
+QIR_INLINED HalfI64 doubling_high(HalfI32 x, HalfI32 q, HalfI32 e) {
+  const HalfI32 raised = (HalfI32)((HalfU32)x << (HalfU32)positive(e));
+  return (wide(raised) * wide(q) + (int64_t{1} << 30)) >> 31;
 }
 
-inline int32_t doubling_high(int32_t x, int32_t q) {
-  return static_cast<int32_t>((static_cast<int64_t>(x) * q + (int64_t{1} << 30)) >> 31);
+QIR_INLINED HalfI64 half_away(HalfI32 x, HalfI32 q, HalfI32 e) {
+  const HalfI64 right = wide(positive(-e)), y = doubling_high(x, q, e);
+  const HalfI64 mask = ((HalfI64{} + 1) << right) - 1;
+  return (y >> right) - ((y & mask) > (mask >> 1) - (y < 0));
 }
 
-inline int32_t shifted_left(int32_t x, int32_t e) {
-  return static_cast<int32_t>(static_cast<uint32_t>(x) << std::max(e, 0));
+QIR_INLINED HalfI64 half_up(HalfI32 x, HalfI32 q, HalfI32 e) {
+  const HalfI64 right = wide(positive(-e));
+  return (doubling_high(x, q, e) + (((HalfI64{} + 1) << right) >> 1)) >> right;
 }
 
-inline int64_t half_away(int32_t x, int32_t q, int32_t e) {
-  const int32_t right = std::max(-e, 0);
-  const int64_t mask = (int64_t{1} << right) - 1;
-  const int64_t y = doubling_high(shifted_left(x, e), q);
-  return (y >> right) + ((y & mask) > (mask >> 1) + (y < 0));
-}
-
-inline int64_t half_up(int32_t x, int32_t q, int32_t e) {
-  const int32_t right = std::max(-e, 0);
-  const int64_t y = doubling_high(shifted_left(x, e), q);
-  return (y + ((int64_t{1} << right) >> 1)) >> right;
-}
-
-inline int64_t single(int32_t x, int32_t q, int32_t e) {
-  return (static_cast<int64_t>(x) * q + (int64_t{1} << (30 - e))) >> (31 - e);
+QIR_INLINED HalfI64 single(HalfI32 x, HalfI32 q, HalfI32 e) {
+  return (wide(x) * wide(q) + ((HalfI64{} + 1) << wide(30 - e))) >> wide(31 - e);
 }
 
 // Rescaled values are cut to 32 bits, then moved and clamped, as qir.rounding.requantize does.
-template <int64_t (*kRescale)(int32_t, int32_t, int32_t)>
-void finish_fixed(const Epilogue& e, const int32_t* acc, int64_t channel, int64_t count,
-                  uint8_t* y) {
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t value = static_cast<int32_t>(
-        kRescale(acc[i], e.multiplier[channel + i], e.shift[channel + i]));
-    const int64_t moved = static_cast<int64_t>(value) + e.zero;
-    y[i] = static_cast<uint8_t>(std::min<int64_t>(std::max<int64_t>(moved, e.low), e.high));
-  }
+template <HalfI64 (*kRescale)(HalfI32, HalfI32, HalfI32)>
+QIR_INLINED void finish_fixed(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
+                              uint8_t* y) {
+  const int32_t zero = e.zero, low = e.low - zero, high = e.high - zero;
+  by_lanes<kHalf>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const int64_t at = channel + i;
+    const HalfI64 exact = kRescale(sums.at<HalfI32>(i, lanes),
+                                   load<HalfI32>(e.multiplier + at, lanes),
+                                   load<HalfI32>(e.shift + at, lanes));
+    const HalfI32 value = __builtin_convertvector(exact, HalfI32);
+    store(narrow(clamped(value, low, high) + zero), y + i, lanes);
+  });
 }
 
-inline void finish_f32(const Epilogue& e, const int32_t* acc, int64_t channel, int64_t count,
-                       uint8_t* y) {
-  const float low = static_cast<float>(e.low - e.zero), high = static_cast<float>(e.high - e.zero);
-  const float* scale = e.scale + channel;
-  for (int64_t i = 0; i < count; ++i) {
-    const float value = static_cast<float>(acc[i]) * scale[i];
-    y[i] = static_cast<uint8_t>(rounded(std::min(std::max(value, low), high)) + e.zero);
-  }
+QIR_INLINED void finish_f32(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
+                            uint8_t* y) {
+  const int32_t zero = e.zero;
+  const float low = static_cast<float>(e.low - zero), high = static_cast<float>(e.high - zero);
+  by_lanes<kLanes>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const F32 sum = __builtin_convertvector(sums.at<I32>(i, lanes), F32);
+    const F32 value = clamped(sum * load<F32>(e.scale + channel + i, lanes), low, high);
+    store(narrow(rounded(value) + zero), y + i, lanes);
+  });
 }
 
-// Accumulators of the channels from `channel` on, `count` of them.
-inline void finish(const Epilogue& e, const int32_t* acc, int64_t channel, int64_t count,
-                   uint8_t* y) {
+// Sums of the channels from `channel` on, `count` of them.
+QIR_INLINED void finish(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
+                        uint8_t* y) {
   switch (e.contract) {
-    case Contract::kF32HalfEven: return finish_f32(e, acc, channel, count, y);
-    case Contract::kTfliteReference: return finish_fixed<half_away>(e, acc, channel, count, y);
-    case Contract::kTfliteBuiltin: return finish_fixed<half_up>(e, acc, channel, count, y);
-    case Contract::kSingle: return finish_fixed<single>(e, acc, channel, count, y);
+    case Contract::kF32HalfEven: return finish_f32(e, sums, channel, count, y);
+    case Contract::kTfliteReference: return finish_fixed<half_away>(e, sums, channel, count, y);
+    case Contract::kTfliteBuiltin: return finish_fixed<half_up>(e, sums, channel, count, y);
+    case Contract::kSingle: return finish_fixed<single>(e, sums, channel, count, y);
   }
 }
 
 // The same for reals.
-inline void finish(const Reals& r, int64_t image, const int32_t* acc, int64_t channel,
-                   int64_t count, float* y) {
+QIR_INLINED void finish(const Reals& r, int64_t image, const Sums& sums, int64_t channel,
+                        int64_t count, float* y) {
   const float step = r.image_scale[image];
   const int32_t zero = r.image_zero[image];
-  for (int64_t i = 0; i < count; ++i) {
-    const int32_t sum = acc[i] - zero * r.taps[channel + i];
-    const float value = static_cast<float>(sum) * (step * r.scale[channel + i]);
-    y[i] = std::min(std::max(value + r.bias[channel + i], r.low), r.high);
-  }
+  by_lanes<kLanes>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const int64_t at = channel + i;
+    const I32 sum = sums.at<I32>(i, lanes) - zero * load<I32>(r.taps + at, lanes);
+    const F32 scale = step * load<F32>(r.scale + at, lanes);
+    const F32 value = __builtin_convertvector(sum, F32) * scale + load<F32>(r.bias + at, lanes);
+    store(clamped(value, r.low, r.high), y + i, lanes);
+  });
 }
 
 }  // namespace

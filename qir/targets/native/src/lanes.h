@@ -1,0 +1,86 @@
+// Several channels or elements at a time, in types that every compiler turns into what the set has.
+// Arithmetic is by lane; a comparison that holds is -1. QIR_LANES: as many as are 32-bit numbers of
+// a register.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#define QIR_INLINED inline __attribute__((always_inline))
+
+namespace qir {
+namespace {  // each instruction set compiles its own
+
+constexpr int64_t kLanes = QIR_LANES;
+using F32 = float __attribute__((vector_size(4 * kLanes)));
+using I32 = int32_t __attribute__((vector_size(4 * kLanes)));
+using Bytes = uint8_t __attribute__((vector_size(kLanes)));
+
+// Half as many, for 64-bit numbers of which a register holds so many.
+constexpr int64_t kHalf = kLanes / 2;
+using HalfI32 = int32_t __attribute__((vector_size(4 * kHalf)));
+using HalfU32 = uint32_t __attribute__((vector_size(4 * kHalf)));
+using HalfI64 = int64_t __attribute__((vector_size(8 * kHalf)));
+using HalfBytes = uint8_t __attribute__((vector_size(kHalf)));
+
+template <typename Vector, typename Number>
+QIR_INLINED Vector load(const Number* from, int64_t lanes) {
+  Vector vector{};
+  std::memcpy(&vector, from, sizeof(Number) * lanes);
+  return vector;
+}
+
+template <typename Vector, typename Number>
+QIR_INLINED void store(const Vector& vector, Number* to, int64_t lanes) {
+  std::memcpy(to, &vector, sizeof(Number) * lanes);
+}
+
+QIR_INLINED HalfI64 wide(HalfI32 x) { return __builtin_convertvector(x, HalfI64); }
+
+// The lowest byte of each lane. Little-endian sets that have no such instruction say so.
+#if defined(QIR_SHUFFLES_BYTES) && __has_builtin(__builtin_shufflevector)
+QIR_INLINED HalfBytes narrow(HalfI32 x) {
+  using All = uint8_t __attribute__((vector_size(4 * kHalf)));
+  return __builtin_shufflevector((All)x, (All)x, 0, 4, 8, 12);
+}
+
+QIR_INLINED Bytes narrow(I32 x) {
+  using All = uint8_t __attribute__((vector_size(4 * kLanes)));
+  return __builtin_shufflevector((All)x, (All)x, 0, 4, 8, 12, 16, 20, 24, 28);
+}
+#else
+QIR_INLINED HalfBytes narrow(HalfI32 x) { return __builtin_convertvector(x, HalfBytes); }
+
+QIR_INLINED Bytes narrow(I32 x) { return __builtin_convertvector(x, Bytes); }
+#endif
+
+template <typename Vector, typename Number>
+QIR_INLINED Vector clamped(Vector x, Number low, Number high) {
+  x = x < low ? low : x;
+  return x > high ? high : x;
+}
+
+// Added to an f32 of at most 2**22 it leaves the integer, rounded half to even, in the low bits.
+constexpr float kMagic = 12582912.0f;
+constexpr int32_t kMagicBits = 0x4B400000;
+
+QIR_INLINED I32 rounded(F32 x) { return (I32)(x + kMagic) - kMagicBits; }
+
+inline int32_t rounded(float x) {
+  x += kMagic;
+  int32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return bits - kMagicBits;
+}
+
+// Runs act(first, lanes) over `count` elements, `lanes` the constant kMost but at the end.
+template <int64_t kMost, typename Act>
+QIR_INLINED void by_lanes(int64_t count, const Act& act) {
+  int64_t i = 0;
+  for (; i + kMost <= count; i += kMost) act(i, std::integral_constant<int64_t, kMost>());
+  if (i < count) act(i, count - i);
+}
+
+}  // namespace
+}  // namespace qir

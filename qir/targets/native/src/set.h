@@ -1,0 +1,20 @@
+// Every kernel, for an instruction set. What includes this says before what it compiles for.
+#pragma once
+
+#include "batch_dot.h"
+#include "convolution.h"
+#include "depthwise.h"
+#include "hybrid.h"
+#include "kernels.h"
+
+namespace qir {
+namespace {
+
+template <typename Isa>
+constexpr Kernels kernels_of(const char* name) {
+  return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kOffset}, conv<Isa>, depthwise,
+          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise};
+}
+
+}  // namespace
+}  // namespace qir

@@ -1,0 +1,45 @@
+// The product that all kernels are made of: some rows by one tile of columns.
+//
+// An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
+// kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kColumns,
+// kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
+// multiply(count, a, lda, b, steps, acc, is_signed), acc[count][kColumns] = a[count][steps *
+// kDepth] * b, where a is what the bytes of x became, signed or not.
+#pragma once
+
+#include <cstdint>
+#include <utility>
+
+#include "kernels.h"
+
+namespace qir {
+namespace {
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+struct AlwaysReady {};
+
+template <typename Isa, int... kCounts, typename... Arguments>
+void by_count(int64_t count, std::integer_sequence<int, kCounts...>, Arguments... arguments) {
+  ((count == kCounts + 1 ? Isa::template product<kCounts + 1>(arguments...) : void()), ...);
+}
+
+// `multiply` of a set whose product<kCount> knows its rows when it is compiled.
+template <typename Isa, typename... Arguments>
+void by_count(int64_t count, Arguments... arguments) {
+  by_count<Isa>(count, std::make_integer_sequence<int, Isa::kRows>(), arguments...);
+}
+
+// Hands `act` the width of a tile: a constant, which loops are unrolled for, but at the end.
+template <typename Isa, typename Act>
+void by_width(int64_t used, const Act& act) {
+  if (used == Isa::kColumns)
+    act(std::integral_constant<int64_t, Isa::kColumns>());
+  else
+    act(used);
+}
+
+}  // namespace
+}  // namespace qir
