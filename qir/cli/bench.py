@@ -16,7 +16,8 @@ WARM_UP = 3
 @model_options
 @click.option("--batch", type=int, metavar="N", help="Batch to run, the model's own by default.")
 @click.option("--rounds", default=30, show_default=True, help="Timed calls of each.")
-def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) -> None:
+@click.option("--per-op", is_flag=True, help="Also the time of each op, compiled by itself.")
+def bench(model, calibration, inputs, pipeline, param, target, batch, rounds, per_op) -> None:
     """Time a float model against its quantized form and print the medians and their ratio.
 
     The float side is the traced model as the target compiles it.
@@ -28,6 +29,9 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) ->
 
     if rounds < 1 or (batch is not None and batch < 1):
         raise QirError("--rounds and --batch are positive numbers")
+    if per_op and target != "xla":
+        raise QirError(f"--per-op compiles each op by itself, which the target '{target}' does not",
+                       help="leave out --per-op, or say --target xla")  # fmt: skip
     module, quantized = quantized_model(model, calibration or "random", inputs, pipeline, param,
                                         target)  # fmt: skip
     func = module.main if batch is None else module.main.with_batch(batch)
@@ -41,10 +45,16 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds) ->
     click.echo(f"float  {1e3 * float_seconds:9.3f} ms")
     click.echo(f"int8   {1e3 * int8_seconds:9.3f} ms")
     click.echo(f"ratio  {float_seconds / int8_seconds:9.2f} (float / int8)")
-    for line in registry.target_named(target).layer_lines(api.legalized(lowered, target)):
+    legalized = api.legalized(lowered, target)
+    for line in registry.target_named(target).layer_lines(legalized):
         click.echo(line)
     if target == "xla":
         click.echo("XLA's f32 on a CPU is a weak baseline: hand-tuned float kernels are faster.")
+    if per_op:
+        from .per_op import per_op_lines
+
+        compile = registry.target_named(target).compile
+        click.echo("\n".join(per_op_lines(legalized, compile, arrays, rounds)))
 
 
 def interleaved(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:

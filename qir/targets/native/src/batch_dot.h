@@ -32,36 +32,63 @@ struct BatchDot {
     return at;
   }
 
-  // b as tiles of columns; and what each column starts with.
-  void pack(const uint8_t* from, int8_t* packed, int32_t* begin) const {
+  // What a step of a tile holds: kDepth rows of b by kColumns of its columns, [columns, depth].
+  void pack(const uint8_t* from, int64_t depth, int64_t width, int8_t* to) const {
     const int64_t down = b.stride[p.rank], right = b.stride[p.rank + 1];
     const uint8_t flip = b.is_signed ? 0 : 0x80;
-    const int32_t a_zero = a.zero + (a.is_signed ? Isa::kOffset : 0);
-    for (int64_t j = 0; j < tiles * Isa::kColumns; ++j) {
-      int32_t sum = 0;
-      int8_t* to = packed + j / Isa::kColumns * steps * Isa::kDepth * Isa::kColumns +
-                   j % Isa::kColumns * Isa::kDepth;
-      for (int64_t k = 0; k < lda; ++k) {
-        const bool there = j < p.columns && k < p.inner;
-        const auto value =
-            there ? static_cast<int8_t>(from[k * down + j * right] ^ flip) : int8_t{0};
-        to[k / Isa::kDepth * Isa::kDepth * Isa::kColumns + k % Isa::kDepth] = value;
-        sum += value;
-      }
-      begin[j] = static_cast<int32_t>(p.inner) * a.zero * b_zero - a_zero * sum;
+    const bool is_whole = depth == Isa::kDepth && width == Isa::kColumns;
+    if (is_whole && right == 1) return interleave(from, down, flip, to);
+    if (!is_whole) std::fill_n(to, Isa::kDepth * Isa::kColumns, 0);
+    for (int64_t j = 0; j < width; ++j, from += right, to += Isa::kDepth)
+      if (down == 1 && depth == Isa::kDepth)
+        for (int64_t k = 0; k < Isa::kDepth; ++k) to[k] = static_cast<int8_t>(from[k] ^ flip);
+      else
+        for (int64_t k = 0; k < depth; ++k) to[k] = static_cast<int8_t>(from[k * down] ^ flip);
+  }
+
+  static void interleave(const uint8_t* __restrict from, int64_t down, uint8_t flip,
+                         int8_t* __restrict to) {
+    for (int64_t j = 0; j < Isa::kColumns; ++j)
+      for (int64_t k = 0; k < Isa::kDepth; ++k)
+        to[j * Isa::kDepth + k] = static_cast<int8_t>(from[k * down + j] ^ flip);
+  }
+
+  // b as tiles of columns; and what each column starts with, from its sum: its product with ones.
+  void pack(const uint8_t* from, const Element* ones, int8_t* packed, int32_t* begin) const {
+    const int64_t down = b.stride[p.rank], right = b.stride[p.rank + 1];
+    const auto a_zero = static_cast<int32_t>(a.zero + (a.is_signed ? Isa::kOffset : 0));
+    const auto constant = static_cast<int32_t>(p.inner) * a.zero * b_zero;
+    alignas(64) int32_t sums[Isa::kRows][Isa::kColumns];
+    for (int64_t tile = 0; tile < tiles; ++tile, begin += Isa::kColumns) {
+      const int64_t first = tile * Isa::kColumns, width = std::min(p.columns - first, Isa::kColumns);
+      int8_t* const start = packed + first * lda;
+      for (int64_t k = 0; k < lda; k += Isa::kDepth)
+        pack(from + k * down + first * right, std::clamp<int64_t>(p.inner - k, 0, Isa::kDepth),
+             width, start + k * Isa::kColumns);
+      Isa::multiply(1, ones, lda, start, steps, sums, false);
+      for (int64_t j = 0; j < Isa::kColumns; ++j) begin[j] = constant - a_zero * sums[0][j];
     }
   }
 
-  // A row of a as the product reads it; gives what its zero points take from every sum.
-  int32_t gather(const uint8_t* from, Element* to) const {
+  // A row of a as the product reads it.
+  void gather(const uint8_t* from, Element* to) const {
+    const int64_t step = a.stride[p.rank + 1];
+    if (step == 1)
+      a.is_signed ? copied<Isa, true>(from, p.inner, to) : copied<Isa, false>(from, p.inner, to);
+    else
+      for (int64_t k = 0; k < p.inner; ++k) to[k] = Isa::element(from[k * step], a.is_signed);
+    std::fill(to + p.inner, to + lda, Element{0});
+  }
+
+  // What the zero point of b takes from every sum of a row of a.
+  int32_t taken_by(const uint8_t* from) const {
+    if (b_zero == 0) return 0;
     const int64_t step = a.stride[p.rank + 1];
     int32_t sum = 0;
-    for (int64_t k = 0; k < p.inner; ++k) {
-      const uint8_t stored = from[k * step];
-      sum += a.is_signed ? static_cast<int8_t>(stored) : stored;
-      to[k] = Isa::element(stored, a.is_signed);
-    }
-    std::fill(to + p.inner, to + lda, Element{0});
+    if (a.is_signed)
+      for (int64_t k = 0; k < p.inner; ++k) sum += static_cast<int8_t>(from[k * step]);
+    else
+      for (int64_t k = 0; k < p.inner; ++k) sum += from[k * step];
     return b_zero * sum;
   }
 
@@ -83,13 +110,17 @@ struct BatchDot {
     packed.resize(tiles * Isa::kColumns * lda);
     begin.resize(tiles * Isa::kColumns);
     gathered.resize(round_up(Isa::kRows, Isa::kGathered) * lda);
-    pack(start(b, batch), packed.data(), begin.data());
+    std::fill_n(gathered.data(), lda, Element{1});
+    pack(start(b, batch), gathered.data(), packed.data(), begin.data());
     const uint8_t* from = start(a, batch);
     for (int64_t row = first; row < last; row += Isa::kRows) {
       const int64_t count = std::min<int64_t>(Isa::kRows, last - row);
       int32_t taken[Isa::kRows];
-      for (int64_t r = 0; r < count; ++r)
-        taken[r] = gather(from + (row + r) * a.stride[p.rank], gathered.data() + r * lda);
+      for (int64_t r = 0; r < count; ++r) {
+        const uint8_t* each = from + (row + r) * a.stride[p.rank];
+        gather(each, gathered.data() + r * lda);
+        taken[r] = taken_by(each);
+      }
       for (int64_t tile = 0; tile < tiles; ++tile)
         multiply(count, gathered.data(), taken, packed.data() + tile * Isa::kColumns * lda,
                  begin.data() + tile * Isa::kColumns, tile * Isa::kColumns,

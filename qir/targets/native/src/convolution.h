@@ -40,9 +40,9 @@ struct Product {
 
   void copy(const uint8_t* from, int64_t count, Element* to) const {
     if (c.is_signed)
-      for (int64_t i = 0; i < count; ++i) to[i] = Isa::element(from[i], true);
+      copied<Isa, true>(from, count, to);
     else
-      for (int64_t i = 0; i < count; ++i) to[i] = Isa::element(from[i], false);
+      copied<Isa, false>(from, count, to);
   }
 
   // What the window sees at one place of the result, [kernel height, kernel width, inner].

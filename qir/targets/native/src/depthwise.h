@@ -1,71 +1,108 @@
 // A depthwise convolution: each channel by its own filters, a sum over the taps of the window.
+//
+// Lanes are channels. Some columns of the result are summed up side by side, so that a filter is
+// read once for all of them and their sums do not wait for each other.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
+#include <vector>
 
 #include "kernels.h"
+#include "lanes.h"
 #include "requantize.h"
 #include "threads.h"
+#include "tiles.h"
 
 namespace qir {
 namespace {
 
-constexpr int64_t kChannels = 64;  // summed up at a time, in registers
-
-// |x| <= 255 times |w| <= 128 fits into 16 bits, which are multiplied twice as fast as 32.
-template <typename Number>
-void add_tap(const Number* x, const int16_t* w, int64_t count, int32_t* acc) {
-  for (int64_t i = 0; i < count; ++i)
-    acc[i] += static_cast<int16_t>(static_cast<int16_t>(x[i]) * w[i]);
-}
+constexpr int64_t kSide = 6;  // columns at a time
 
 template <typename Number>
 struct Taps {
   const Windows& w;
   const Depthwise& d;
-  int64_t multiplier = w.outputs / w.channels;
+  int64_t taps = w.kernel[0] * w.kernel[1], multiplier = w.outputs / w.channels;
 
-  // Channels [first, first + count) of the result at one place.
-  void at(int64_t image, int64_t oy, int64_t ox, int64_t first, int64_t count) const {
-    int32_t acc[kChannels];
-    Number spread[kChannels];
-    std::fill_n(acc, count, 0);
-    const int32_t fill = d.reals == nullptr ? d.fill : d.reals->image_zero[image];
+  // Where the windows of a row of the result read their taps, [taps, out_width]. Taps outside the
+  // image read `fill`.
+  void find(int64_t image, int64_t oy, const Number* fill, const Number** at) const {
     const Number* x = reinterpret_cast<const Number*>(d.x) + image * w.height * w.width * w.channels;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = oy * w.stride[0] - w.before[0] + i * w.dilation[0];
-      for (int64_t j = 0; j < w.kernel[1]; ++j) {
-        const int64_t column = ox * w.stride[1] - w.before[1] + j * w.dilation[1];
-        const int16_t* filter = d.w + (i * w.kernel[1] + j) * w.outputs + first;
-        if (y < 0 || y >= w.height || column < 0 || column >= w.width) {
-          std::fill_n(spread, count, static_cast<Number>(fill));
-          add_tap(spread, filter, count, acc);
-          continue;
+      const int64_t width = y >= 0 && y < w.height ? w.width : 0;
+      for (int64_t j = 0; j < w.kernel[1]; ++j)
+        for (int64_t ox = 0; ox < w.out_width; ++ox) {
+          const int64_t column = ox * w.stride[1] - w.before[1] + j * w.dilation[1];
+          const bool is_inside = column >= 0 && column < width;
+          *at++ = is_inside ? x + (y * w.width + column) * w.channels : fill;
         }
-        const Number* seen = x + (y * w.width + column) * w.channels;
-        if (multiplier == 1) {
-          add_tap(seen + first, filter, count, acc);
-          continue;
-        }
-        for (int64_t k = 0; k < count; ++k) spread[k] = seen[(first + k) / multiplier];
-        add_tap(spread, filter, count, acc);
-      }
     }
-    const int64_t place = ((image * w.out_height + oy) * w.out_width + ox) * w.outputs + first;
-    const Sums sums{acc, d.bias + first, 0};
+  }
+
+  // Channels [first, first + lanes) of what one tap of a window reads.
+  template <typename Lanes>
+  QIR_INLINED I32 seen(const Number* at, int64_t first, Lanes lanes) const {
+    using Numbers = std::conditional_t<std::is_signed_v<Number>, SignedBytes, Bytes>;
+    if (multiplier == 1) return widened(load<Numbers>(at + first, lanes));
+    Number some[kLanes] = {};
+    for (int64_t k = 0; k < lanes; ++k) some[k] = at[(first + k) / multiplier];
+    return widened(load<Numbers>(some, kLanes));
+  }
+
+  // kCount windows side by side, whose taps are at `at`.
+  template <int kCount, typename Lanes>
+  QIR_INLINED void sum(const Number* const* at, int64_t first, Lanes lanes,
+                       int32_t (*sums)[kLanes]) const {
+    I32 acc[kCount] = {};
+    const int16_t* filter = d.w + first;
+    for (int64_t t = 0; t < taps; ++t, filter += w.outputs, at += w.out_width) {
+      const I32 by = widened(load<I16>(filter, lanes)) & 0xFFFF;
+#pragma GCC unroll 8  // so that the sums are registers
+      for (int c = 0; c < kCount; ++c) acc[c] += times(seen(at[c], first, lanes), by);
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < kCount; ++c) store(acc[c], sums[c], kLanes);
+  }
+
+  void row(int64_t image, int64_t oy) const {
+    thread_local std::vector<const Number*> at;
+    thread_local std::vector<Number> fill;
+    at.resize(w.out_width * taps);
+    fill.assign(w.channels, static_cast<Number>(d.reals == nullptr ? d.fill
+                                                                   : d.reals->image_zero[image]));
+    find(image, oy, fill.data(), at.data());
+    const int64_t place = (image * w.out_height + oy) * w.out_width * w.outputs;
+    by_lanes<kLanes>(w.outputs, [&](int64_t first, auto lanes) {
+      alignas(64) int32_t sums[kSide][kLanes];
+      for (int64_t ox = 0; ox < w.out_width; ox += kSide) {
+        const int64_t count = std::min(kSide, w.out_width - ox);
+        const Number* const* here = at.data() + ox;
+        if (count == kSide)
+          sum<kSide>(here, first, lanes, sums);
+        else
+          for (int64_t c = 0; c < count; ++c) sum<1>(here + c, first, lanes, sums + c);
+        for (int64_t c = 0; c < count; ++c)
+          write({sums[c], d.bias + first, 0}, image, first, lanes,
+                place + (ox + c) * w.outputs + first);
+      }
+    });
+  }
+
+  template <typename Lanes>
+  QIR_INLINED void write(const Sums& sums, int64_t image, int64_t first, Lanes lanes,
+                         int64_t place) const {
     if (d.reals == nullptr)
-      finish(d.epilogue, sums, first, count, d.y + place);
+      finish(d.epilogue, sums, first, lanes, d.y + place);
     else
-      finish(*d.reals, image, sums, first, count, d.reals->y + place);
+      finish(*d.reals, image, sums, first, lanes, d.reals->y + place);
   }
 
   void run() const {
-    parallel_for(w.n * w.out_height, [&](int64_t row) {
-      for (int64_t first = 0; first < w.outputs; first += kChannels)
-        for (int64_t ox = 0; ox < w.out_width; ++ox)
-          at(row / w.out_height, row % w.out_height, ox, first,
-             std::min(kChannels, w.outputs - first));
+    parallel_for(w.n * w.out_height, [&](int64_t task) {
+      row(task / w.out_height, task % w.out_height);
     });
   }
 };

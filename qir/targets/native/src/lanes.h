@@ -15,6 +15,8 @@ namespace {  // each instruction set compiles its own
 constexpr int64_t kLanes = QIR_LANES;
 using F32 = float __attribute__((vector_size(4 * kLanes)));
 using I32 = int32_t __attribute__((vector_size(4 * kLanes)));
+using I16 = int16_t __attribute__((vector_size(2 * kLanes)));
+using SignedBytes = int8_t __attribute__((vector_size(kLanes)));
 using Bytes = uint8_t __attribute__((vector_size(kLanes)));
 
 // Half as many, for 64-bit numbers of which a register holds so many.
@@ -37,6 +39,40 @@ QIR_INLINED void store(const Vector& vector, Number* to, int64_t lanes) {
 }
 
 QIR_INLINED HalfI64 wide(HalfI32 x) { return __builtin_convertvector(x, HalfI64); }
+
+// Small numbers as 32-bit ones. GCC 12 takes __builtin_convertvector of them apart, lane by lane.
+#if QIR_LANES == 16
+QIR_INLINED I32 widened(SignedBytes x) { return (I32)_mm512_cvtepi8_epi32((__m128i)x); }
+QIR_INLINED I32 widened(Bytes x) { return (I32)_mm512_cvtepu8_epi32((__m128i)x); }
+QIR_INLINED I32 widened(I16 x) { return (I32)_mm512_cvtepi16_epi32((__m256i)x); }
+#elif QIR_LANES == 8
+template <typename Vector>
+QIR_INLINED __m128i low_half(Vector x) {
+  __m128i whole{};
+  std::memcpy(&whole, &x, sizeof(x));
+  return whole;
+}
+
+QIR_INLINED I32 widened(SignedBytes x) { return (I32)_mm256_cvtepi8_epi32(low_half(x)); }
+QIR_INLINED I32 widened(Bytes x) { return (I32)_mm256_cvtepu8_epi32(low_half(x)); }
+QIR_INLINED I32 widened(I16 x) { return (I32)_mm256_cvtepi16_epi32((__m128i)x); }
+#else
+template <typename Vector>
+QIR_INLINED I32 widened(Vector x) {
+  return __builtin_convertvector(x, I32);
+}
+#endif
+
+// Products of numbers of 16 bits, the second of them without its sign's copies in the upper half.
+QIR_INLINED I32 times(I32 x, I32 y) {
+#if QIR_LANES == 16
+  return (I32)_mm512_madd_epi16((__m512i)x, (__m512i)y);
+#elif QIR_LANES == 8
+  return (I32)_mm256_madd_epi16((__m256i)x, (__m256i)y);
+#else
+  return x * ((y << 16) >> 16);
+#endif
+}
 
 // The lowest byte of each lane. Little-endian sets that have no such instruction say so.
 #if defined(QIR_SHUFFLES_BYTES) && __has_builtin(__builtin_shufflevector)

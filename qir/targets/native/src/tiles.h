@@ -32,6 +32,15 @@ void by_count(int64_t count, Arguments... arguments) {
   by_count<Isa>(count, std::make_integer_sequence<int, Isa::kRows>(), arguments...);
 }
 
+// So many elements at once, a number the compiler knows; then half as many, down to one.
+template <typename Isa, bool kSigned, int64_t kCount = 32>
+inline void copied(const uint8_t* __restrict from, int64_t count,
+                   typename Isa::Element* __restrict to) {
+  for (; count >= kCount; count -= kCount, from += kCount, to += kCount)
+    for (int64_t i = 0; i < kCount; ++i) to[i] = Isa::element(from[i], kSigned);
+  if constexpr (kCount > 1) copied<Isa, kSigned, kCount / 2>(from, count, to);
+}
+
 // Hands `act` the width of a tile: a constant, which loops are unrolled for, but at the end.
 template <typename Isa, typename Act>
 void by_width(int64_t used, const Act& act) {
