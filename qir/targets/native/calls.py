@@ -1,5 +1,7 @@
 """The xla dialect's convolutions, dots and depthwise convolutions as calls of the C++ kernels."""
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,19 +31,32 @@ def serves(op: Op) -> bool:
     )  # fmt: skip
 
 
-def dot(op: Op, x):
+@dataclass(frozen=True)
+class Sum:
+    """What is added to a layer's result as it is written.
+
+    other: a tensor of its shape. numbers: as `conv_sum` in src/handlers.cc lists them. dtype: of
+    the result.
+    """
+
+    other: jax.Array
+    numbers: np.ndarray
+    dtype: np.dtype
+
+
+def dot(op: Op, x, sum: Sum | None = None):
     """`x[...,K]` by the constant weight of an `xla.dot`: a convolution of 1x1 over its rows."""
     w = op.operands[1].value
     w = w if op.attributes["layout"] == "kn" else w.T
     rows = x.reshape(1, 1, -1, x.shape[-1])
     numbers = (1, 1, 1, 1, 1, 1, 0, 0, 1, rows.shape[2], w.shape[1], 1)
-    return _conv(op, rows, w[None], numbers).reshape(op.shape)
+    return _conv(op, rows, w[None], numbers, sum).reshape(op.shape)
 
 
-def conv(op: Op, x):
+def conv(op: Op, x, sum: Sum | None = None):
     """An `xla.conv`, whatever kernel it names."""
     groups = op.attributes["groups"]
-    return _conv(op, x, by_groups(op.operands[1].value, groups), _windows(op, groups))
+    return _conv(op, x, by_groups(op.operands[1].value, groups), _windows(op, groups), sum)
 
 
 def depthwise(op: Op, x):
@@ -69,13 +84,14 @@ def _strides(shape, order) -> list[int]:
     return [steps[axis] for axis in order]
 
 
-def _conv(op: Op, x, weights: np.ndarray, windows):
+def _conv(op: Op, x, weights: np.ndarray, windows, sum: Sum | None):
     """weights: [groups, K, outputs / groups]."""
     kernels, bias = library(), op.operands[2].value
     if x.dtype == jnp.int8:
         taken = kernels.offset * weights.sum(1, dtype=np.int64).reshape(-1)
         bias = (bias - taken).astype(np.int32)  # modulo 2**32, as the sums are
-    return _called("qir_conv", op, x, packed(weights, kernels), bias, windows)
+    name = "qir_conv" if sum is None else "qir_conv_sum"
+    return _called(name, op, x, packed(weights, kernels), bias, windows, sum)
 
 
 def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
@@ -108,13 +124,17 @@ def windows_of(op: Op, pads, groups: int) -> tuple[int, ...]:
             groups)  # fmt: skip
 
 
-def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows):
-    result = jax.ShapeDtypeStruct((*x.shape[:1], *windows[8:11]), op.dtype.numpy)
-    call = ffi.ffi_call(name, result)
+def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows,
+            sum: Sum | None = None):  # fmt: skip
+    shape = (*x.shape[:1], *windows[8:11])
     numbers = _numbers(op.attributes["rescale"], op.shape[-1])
-    return call(x, jnp.asarray(weights), jnp.asarray(bias), *numbers, finish=_finish(op),
+    more = () if sum is None else (sum.other.reshape(shape),)
+    attributes = {} if sum is None else {"sum": sum.numbers}
+    dtype = op.dtype.numpy if sum is None else sum.dtype
+    call = ffi.ffi_call(name, jax.ShapeDtypeStruct(shape, dtype))
+    return call(x, jnp.asarray(weights), jnp.asarray(bias), *numbers, *more, finish=_finish(op),
                 windows=np.array(windows, np.int64),
-                fill=np.int64(int(op.operands[0].type.zero) & 0xFF))  # fmt: skip
+                fill=np.int64(int(op.operands[0].type.zero) & 0xFF), **attributes)  # fmt: skip
 
 
 def _finish(op: Op) -> np.ndarray:

@@ -15,6 +15,7 @@ from ...evaluate import checked_inputs, evaluate_op
 from ...ir import Func, Op, place_of
 from ...types import TupleType, Type
 from ..native.library import native_calls
+from ..native.sums import fused_sums, layer_and_sum
 from .lower_quant import wide_program
 from .table import lowerings
 
@@ -85,8 +86,14 @@ def _weights(consts):
 def lowered(func: Func, inputs) -> tuple:
     """The results of a function traced by JAX; what depends on constants alone is numpy's."""
     values = dict(zip(func.parameters, inputs, strict=True))
+    sums = fused_sums(func)
+    fused = set(sums.values())
     for op in func.ops:
-        if op.kind != "parameter":
+        if op in sums:
+            layer = sums[op]
+            (other,) = (values[x] for x in op.operands if x is not layer)
+            values[op] = layer_and_sum(op, layer, values[layer.operands[0]], other)
+        elif op.kind != "parameter" and op not in fused:
             values[op] = lowered_op(op, [values[operand] for operand in op.operands])
     return tuple(values[result] for result in func.results)
 

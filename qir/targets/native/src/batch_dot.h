@@ -96,9 +96,9 @@ struct BatchDot {
                 const int32_t* begin, int64_t first, uint8_t* y) const {
     alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
     Isa::multiply(count, rows, lda, packed, steps, acc, a.is_signed);
+    const Sums sums{count, Isa::kColumns, acc[0], begin, taken};
     by_width<Isa>(std::min(p.columns - first, Isa::kColumns), [&](auto width) {
-      for (int64_t r = 0; r < count; ++r)
-        finish(p.epilogue, Sums{acc[r], begin, taken[r]}, first, width, y + r * p.columns + first);
+      finish(p.epilogue, nullptr, sums, first, width, y, first, p.columns);
     });
   }
 

@@ -81,15 +81,14 @@ struct Product {
     const int64_t channel = group * columns + first;
     const int8_t* b = c.packed + (group * tiles + tile) * lda * Isa::kColumns;
     Isa::multiply(count, a, lda, b, steps, acc, c.is_signed);
+    const Sums sums{count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
+    const int64_t place = row * w.outputs + channel;
     by_width<Isa>(used, [&](auto width) {
-      for (int64_t r = 0; r < count; ++r) {
-        const Sums sums{acc[r], c.bias + channel, 0};
-        const int64_t place = (row + r) * w.outputs + channel;
-        if (c.reals == nullptr)
-          finish(c.epilogue, sums, channel, width, c.y + place);
-        else
-          finish(*c.reals, image_of(row + r), sums, channel, width, c.reals->y + place);
-      }
+      if (c.reals == nullptr)
+        finish(c.epilogue, c.residual, sums, channel, width, c.y, place, w.outputs);
+      else
+        finish(*c.reals, sums, channel, width, place, w.outputs,
+               [&](int64_t r) { return image_of(row + r); });
     });
   }
 
@@ -107,6 +106,9 @@ struct Product {
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     [[maybe_unused]] const typename Isa::Ready ready;
     const Element* a = rows_of(row, count, group);
+    if (c.residual != nullptr)  // of which a tile reads a short piece of each row
+      for (int64_t i = 0; i < count * w.outputs; i += 64)
+        __builtin_prefetch(c.residual->other + row * w.outputs + i, 0, 2);
     for (int64_t tile = first; tile < last; ++tile)
       for (int64_t r = 0; r < count; r += Isa::kRows)
         multiply(std::min<int64_t>(Isa::kRows, count - r), a + r * lda, row + r, group, tile);

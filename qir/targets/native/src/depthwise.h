@@ -84,9 +84,8 @@ struct Taps {
           sum<kSide>(here, first, lanes, sums);
         else
           for (int64_t c = 0; c < count; ++c) sum<1>(here + c, first, lanes, sums + c);
-        for (int64_t c = 0; c < count; ++c)
-          write({sums[c], d.bias + first, 0}, image, first, lanes,
-                place + (ox + c) * w.outputs + first);
+        write({count, kLanes, sums[0], d.bias + first, nullptr}, image, first, lanes,
+              place + ox * w.outputs + first);
       }
     });
   }
@@ -95,9 +94,9 @@ struct Taps {
   QIR_INLINED void write(const Sums& sums, int64_t image, int64_t first, Lanes lanes,
                          int64_t place) const {
     if (d.reals == nullptr)
-      finish(d.epilogue, sums, first, lanes, d.y + place);
+      finish(d.epilogue, nullptr, sums, first, lanes, d.y, place, w.outputs);
     else
-      finish(*d.reals, image, sums, first, lanes, d.reals->y + place);
+      finish(*d.reals, sums, first, lanes, place, w.outputs, [&](int64_t) { return image; });
   }
 
   void run() const {

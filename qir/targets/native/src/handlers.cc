@@ -63,9 +63,10 @@ bool fits(const ffi::AnyBuffer& y, const Windows& w) {
 
 ffi::Error misfit() { return ffi::Error::InvalidArgument("qir: buffers that no kernel takes"); }
 
-ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
-                ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y,
-                Numbers windows, Numbers finish, int64_t fill) {
+ffi::Error convolved(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+                     ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift,
+                     ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill,
+                     const Residual* residual) {
   Windows w;
   Epilogue e;
   if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w))
@@ -76,8 +77,29 @@ ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> b
     return misfit();
   chosen().conv(w, {bytes(x), x.element_type() == ffi::DataType::S8, static_cast<uint8_t>(fill),
                packed.typed_data<int8_t>(), bias.typed_data(), e,
-               static_cast<uint8_t*>(y->untyped_data())});
+               static_cast<uint8_t*>(y->untyped_data()), nullptr, residual});
   return ffi::Error::Success();
+}
+
+ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+                ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y,
+                Numbers windows, Numbers finish, int64_t fill) {
+  return convolved(x, packed, bias, scale, shift, y, windows, finish, fill, nullptr);
+}
+
+// sum: the weights of both sides, the shift; zero point of the other; whether the convolution's own
+// result is signed; zero point and bounds of the sum.
+ffi::Error conv_sum(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+                    ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::AnyBuffer other,
+                    ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill,
+                    Numbers sum) {
+  if (!is_byte(other.element_type()) || other.element_count() != y->element_count() ||
+      sum.size() != 8)
+    return misfit();
+  const auto at = [&](int i) { return static_cast<int32_t>(sum.begin()[i]); };
+  const Residual residual{bytes(other), other.element_type() == ffi::DataType::S8, at(4) != 0,
+                          at(3), at(0), at(1), at(2), at(5), at(6), at(7)};
+  return convolved(x, packed, bias, scale, shift, y, windows, finish, fill, &residual);
 }
 
 ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,
@@ -171,6 +193,21 @@ auto products_binding() {
       .Attr<Numbers>("finish");
 }
 
+auto sum_binding() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::AnyBuffer>()           // x
+      .Arg<ffi::AnyBuffer>()           // weights
+      .Arg<ffi::Buffer<ffi::S32>>()    // bias
+      .Arg<ffi::AnyBuffer>()           // scale or multiplier, by channel
+      .Arg<ffi::Buffer<ffi::S32>>()    // shift, by channel
+      .Arg<ffi::AnyBuffer>()           // the other side of the sum
+      .Ret<ffi::AnyBuffer>()
+      .Attr<Numbers>("windows")
+      .Attr<Numbers>("finish")
+      .Attr<int64_t>("fill")
+      .Attr<Numbers>("sum");
+}
+
 auto binding() {
   return ffi::Ffi::Bind()
       .Arg<ffi::AnyBuffer>()           // x
@@ -189,6 +226,7 @@ auto binding() {
 
 extern "C" {
 QIR_PUBLIC XLA_FFI_Error* qir_conv(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_conv_sum(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_depthwise(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_batch_dot(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_hybrid_conv(XLA_FFI_CallFrame*);
@@ -204,6 +242,7 @@ QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
 }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv, qir::conv, qir::binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv_sum, qir::conv_sum, qir::sum_binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_depthwise, qir::depthwise, qir::binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_batch_dot, qir::batch_dot, qir::products_binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_hybrid_conv,

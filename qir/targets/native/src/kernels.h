@@ -36,6 +36,14 @@ struct Reals {
   float* y;
 };
 
+// A tensor that is added to what the epilogue gives, with weights: (q - zero of the epilogue) *
+// weight + (other - other_zero) * other_weight, shifted right and rounded half up, moved, clamped.
+struct Residual {
+  const uint8_t* other;
+  bool is_signed, is_signed_before;  // other; what the epilogue gives
+  int32_t other_zero, weight, other_weight, shift, zero, low, high;
+};
+
 // The windows of a convolution over x[n, height, width, channels].
 struct Windows {
   int64_t n, height, width, channels;
@@ -54,6 +62,7 @@ struct Convolution {
   Epilogue epilogue;
   uint8_t* y;
   const Reals* reals = nullptr;  // instead of epilogue, fill and y
+  const Residual* residual = nullptr;
 };
 
 // As above; w: i16 [taps, channels * multiplier].

@@ -74,6 +74,17 @@ QIR_INLINED I32 times(I32 x, I32 y) {
 #endif
 }
 
+// The whole of a product of 32-bit numbers.
+QIR_INLINED HalfI64 product(HalfI32 x, HalfI32 y) {
+#if QIR_LANES == 16
+  return (HalfI64)_mm512_mul_epi32((__m512i)wide(x), (__m512i)wide(y));
+#elif QIR_LANES == 8
+  return (HalfI64)_mm256_mul_epi32((__m256i)wide(x), (__m256i)wide(y));
+#else
+  return wide(x) * wide(y);
+#endif
+}
+
 // The lowest byte of each lane. Little-endian sets that have no such instruction say so.
 #if defined(QIR_SHUFFLES_BYTES) && __has_builtin(__builtin_shufflevector)
 QIR_INLINED HalfBytes narrow(HalfI32 x) {
@@ -109,6 +120,11 @@ inline int32_t rounded(float x) {
   std::memcpy(&bits, &x, sizeof(bits));
   return bits - kMagicBits;
 }
+
+template <typename T>
+struct Named {
+  using Type = T;
+};
 
 // Runs act(first, lanes) over `count` elements, `lanes` the constant kMost but at the end.
 template <int64_t kMost, typename Act>

@@ -1,5 +1,6 @@
 // The epilogue: i32 accumulators to stored 8-bit values by a rounding contract, bit for bit as
-// qir/rounding/contracts.py has it.
+// qir/rounding/contracts.py has it, or to reals. Some channels of all rows of a block at a time, so
+// that the numbers of a channel are read once.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,26 @@
 namespace qir {
 namespace {
 
-// What a row of products sums up to: with what each channel starts with, less what the row takes.
+// A block of sums: products[rows][pitch], with what each channel starts with, less what each row
+// takes (nullptr: nothing).
 struct Sums {
-  const int32_t* products;
-  const int32_t* start;
-  int32_t taken;
+  int64_t rows, pitch;
+  const int32_t *products, *start, *taken;
+};
 
-  template <typename Vector>
-  QIR_INLINED Vector at(int64_t i, int64_t lanes) const {
-    return load<Vector>(products + i, lanes) + load<Vector>(start + i, lanes) - taken;
+// As many channels of a row as there are lanes.
+struct Channels {
+  const Sums& sums;
+  int64_t first;
+  I32 start;
+
+  template <typename Lanes>
+  QIR_INLINED Channels(const Sums& all, int64_t i, Lanes lanes)
+      : sums(all), first(i), start(load<I32>(all.start + i, lanes)) {}
+
+  QIR_INLINED I32 of(int64_t row) const {
+    const I32 sum = load<I32>(sums.products + row * sums.pitch + first, kLanes) + start;
+    return sums.taken == nullptr ? sum : sum - sums.taken[row];
   }
 };
 
@@ -26,7 +38,7 @@ QIR_INLINED HalfI32 positive(HalfI32 x) { return x > 0 ? x : 0; }
 
 QIR_INLINED HalfI64 doubling_high(HalfI32 x, HalfI32 q, HalfI32 e) {
   const HalfI32 raised = (HalfI32)((HalfU32)x << (HalfU32)positive(e));
-  return (wide(raised) * wide(q) + (int64_t{1} << 30)) >> 31;
+  return (product(raised, q) + (int64_t{1} << 30)) >> 31;
 }
 
 QIR_INLINED HalfI64 half_away(HalfI32 x, HalfI32 q, HalfI32 e) {
@@ -41,57 +53,120 @@ QIR_INLINED HalfI64 half_up(HalfI32 x, HalfI32 q, HalfI32 e) {
 }
 
 QIR_INLINED HalfI64 single(HalfI32 x, HalfI32 q, HalfI32 e) {
-  return (wide(x) * wide(q) + ((HalfI64{} + 1) << wide(30 - e))) >> wide(31 - e);
+  return (product(x, q) + ((HalfI64{} + 1) << wide(30 - e))) >> wide(31 - e);
 }
 
-// Rescaled values are cut to 32 bits, then moved and clamped, as qir.rounding.requantize does.
+// A contract of fixed point for some channels. Rescaled values are cut to 32 bits, then moved and
+// clamped, as qir.rounding.requantize does.
 template <HalfI64 (*kRescale)(HalfI32, HalfI32, HalfI32)>
-QIR_INLINED void finish_fixed(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
-                              uint8_t* y) {
-  const int32_t zero = e.zero, low = e.low - zero, high = e.high - zero;
-  by_lanes<kHalf>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-    const int64_t at = channel + i;
-    const HalfI64 exact = kRescale(sums.at<HalfI32>(i, lanes),
-                                   load<HalfI32>(e.multiplier + at, lanes),
-                                   load<HalfI32>(e.shift + at, lanes));
-    const HalfI32 value = __builtin_convertvector(exact, HalfI32);
-    store(narrow(clamped(value, low, high) + zero), y + i, lanes);
+struct Fixed {
+  HalfI32 multiplier[2], shift[2];
+  int32_t zero, low, high;
+
+  template <typename Lanes>
+  QIR_INLINED Fixed(const Epilogue& e, int64_t channel, Lanes lanes)
+      : zero(e.zero), low(e.low - zero), high(e.high - zero) {
+    store(load<I32>(e.multiplier + channel, lanes), reinterpret_cast<int32_t*>(multiplier), kLanes);
+    store(load<I32>(e.shift + channel, lanes), reinterpret_cast<int32_t*>(shift), kLanes);
+  }
+
+  QIR_INLINED I32 operator()(I32 sum) const {
+    HalfI32 halves[2];
+    std::memcpy(halves, &sum, sizeof(sum));
+    for (int h = 0; h < 2; ++h)
+      halves[h] = __builtin_convertvector(kRescale(halves[h], multiplier[h], shift[h]), HalfI32);
+    std::memcpy(&sum, halves, sizeof(sum));
+    return clamped(sum, low, high) + zero;
+  }
+};
+
+// f32_half_even for some channels.
+struct HalfEven {
+  F32 scale;
+  int32_t zero;
+  float low, high;
+
+  template <typename Lanes>
+  QIR_INLINED HalfEven(const Epilogue& e, int64_t channel, Lanes lanes)
+      : scale(load<F32>(e.scale + channel, lanes)), zero(e.zero),
+        low(static_cast<float>(e.low - zero)), high(static_cast<float>(e.high - zero)) {}
+
+  QIR_INLINED I32 operator()(I32 sum) const {
+    return rounded(clamped(__builtin_convertvector(sum, F32) * scale, low, high)) + zero;
+  }
+};
+
+QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int64_t lanes) {
+  return is_signed ? widened(load<SignedBytes>(from, lanes)) : widened(load<Bytes>(from, lanes));
+}
+
+// Rescaled sums to y[rows][pitch], with the other tensor, which lies like y, added if there is one.
+template <typename Rescale, bool kAdds, typename Width>
+QIR_INLINED void rescaled(const Epilogue& e, const Residual* residual, const uint8_t* other,
+                          const Sums& sums, int64_t channel, Width width, uint8_t* y,
+                          int64_t pitch) {
+  by_lanes<kLanes>(width, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const Channels channels(sums, i, lanes);
+    const Rescale rescale(e, channel + i, lanes);
+    const Residual r = kAdds ? *residual : Residual{};
+    const int32_t half = 1 << r.shift >> 1, low = r.low - r.zero, high = r.high - r.zero;
+    for (int64_t row = 0; row < sums.rows; ++row) {
+      const int64_t at = row * pitch + i;
+      I32 value = rescale(channels.of(row));
+      if constexpr (kAdds) {
+        const I32 theirs = widened_bytes(other + at, r.is_signed, lanes) - r.other_zero;
+        value = ((value - e.zero) * r.weight + theirs * r.other_weight + half) >> r.shift;
+        value = clamped(value, low, high) + r.zero;
+      }
+      store(narrow(value), y + at, lanes);
+    }
   });
 }
 
-QIR_INLINED void finish_f32(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
-                            uint8_t* y) {
-  const int32_t zero = e.zero;
-  const float low = static_cast<float>(e.low - zero), high = static_cast<float>(e.high - zero);
-  by_lanes<kLanes>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
-    const F32 sum = __builtin_convertvector(sums.at<I32>(i, lanes), F32);
-    const F32 value = clamped(sum * load<F32>(e.scale + channel + i, lanes), low, high);
-    store(narrow(rounded(value) + zero), y + i, lanes);
-  });
+// Sums of `width` channels from `channel` on. y: where the first of them goes, its rows `pitch`
+// apart; `residual` is read from the same places.
+template <typename Rescale, typename Width>
+QIR_INLINED void rescaled(const Epilogue& e, const Residual* residual, const uint8_t* other,
+                          const Sums& sums, int64_t channel, Width width, uint8_t* y,
+                          int64_t pitch) {
+  if (residual == nullptr)
+    rescaled<Rescale, false>(e, residual, other, sums, channel, width, y, pitch);
+  else
+    rescaled<Rescale, true>(e, residual, other, sums, channel, width, y, pitch);
 }
 
-// Sums of the channels from `channel` on, `count` of them.
-QIR_INLINED void finish(const Epilogue& e, const Sums& sums, int64_t channel, int64_t count,
-                        uint8_t* y) {
+template <typename Width>
+QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums& sums,
+                        int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch) {
+  const uint8_t* other = residual == nullptr ? nullptr : residual->other + place;
+  const auto by = [&](auto rescale) __attribute__((always_inline)) {
+    using Rescale = typename decltype(rescale)::Type;
+    rescaled<Rescale>(e, residual, other, sums, channel, width, y + place, pitch);
+  };
   switch (e.contract) {
-    case Contract::kF32HalfEven: return finish_f32(e, sums, channel, count, y);
-    case Contract::kTfliteReference: return finish_fixed<half_away>(e, sums, channel, count, y);
-    case Contract::kTfliteBuiltin: return finish_fixed<half_up>(e, sums, channel, count, y);
-    case Contract::kSingle: return finish_fixed<single>(e, sums, channel, count, y);
+    case Contract::kF32HalfEven: return by(Named<HalfEven>());
+    case Contract::kTfliteReference: return by(Named<Fixed<half_away>>());
+    case Contract::kTfliteBuiltin: return by(Named<Fixed<half_up>>());
+    case Contract::kSingle: return by(Named<Fixed<single>>());
   }
 }
 
-// The same for reals.
-QIR_INLINED void finish(const Reals& r, int64_t image, const Sums& sums, int64_t channel,
-                        int64_t count, float* y) {
-  const float step = r.image_scale[image];
-  const int32_t zero = r.image_zero[image];
-  by_lanes<kLanes>(count, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+// The same for reals; image_of: which image a row belongs to.
+template <typename Width, typename ImageOf>
+QIR_INLINED void finish(const Reals& r, const Sums& sums, int64_t channel, Width width,
+                        int64_t place, int64_t pitch, const ImageOf& image_of) {
+  by_lanes<kLanes>(width, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
+    const Channels channels(sums, i, lanes);
     const int64_t at = channel + i;
-    const I32 sum = sums.at<I32>(i, lanes) - zero * load<I32>(r.taps + at, lanes);
-    const F32 scale = step * load<F32>(r.scale + at, lanes);
-    const F32 value = __builtin_convertvector(sum, F32) * scale + load<F32>(r.bias + at, lanes);
-    store(clamped(value, r.low, r.high), y + i, lanes);
+    const I32 taps = load<I32>(r.taps + at, lanes);
+    const F32 scale = load<F32>(r.scale + at, lanes), bias = load<F32>(r.bias + at, lanes);
+    const float low = r.low, high = r.high;
+    for (int64_t row = 0; row < sums.rows; ++row) {
+      const int64_t image = image_of(row);
+      const I32 sum = channels.of(row) - r.image_zero[image] * taps;
+      const F32 value = __builtin_convertvector(sum, F32) * (r.image_scale[image] * scale) + bias;
+      store(clamped(value, low, high), r.y + place + row * pitch + i, lanes);
+    }
   });
 }
 
