@@ -252,6 +252,27 @@ def test_bench_compares_in_one_run(call, model):
     assert "f32[2,16]" in out and "weak baseline" in out
 
 
+def test_bench_times_each_op_by_itself(call, model):
+    code, out, err = call("bench", "model.py:model", "--input", "f32[1,16]", "--rounds", "3",
+                          "--per-op")  # fmt: skip
+    assert code == 0, err
+    table = out[out.index("by itself each op takes"):]
+    assert re.search(r"limits measured here: \d+ GOP/s of 8-bit products, \d+\.\d GB/s", table)
+    header, *rows = table.splitlines()[1:]
+    assert header.split() == ["op", "result", "ms", "share", "GOP/s", "GB/s", "of", "limit", "at"]
+    shares = [float(re.search(r"(\d+\.\d) %", row)[1]) for row in rows]
+    assert shares == sorted(shares, reverse=True) and abs(sum(shares) - 100) < 1
+    assert any(row.startswith("xla.dot ") for row in rows)
+
+
+def test_bench_times_ops_on_xla_alone(call, model):
+    code, out, err = call("bench", "model.py:model", "--input", "f32[1,16]", "--per-op",
+                          "--target", "tflite")  # fmt: skip
+    assert (code, out) == (1, "")
+    assert err == ("error: --per-op compiles each op by itself, which the target 'tflite' does not\n"
+                   "  help: leave out --per-op, or say --target xla\n")  # fmt: skip
+
+
 def test_unsupported_primitives_are_reported_together_with_their_places(call, model):
     code, out, err = call("quantize", "model.py:strange", "--input", "f32[4,4]",
                           "--calibration", "random")  # fmt: skip

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import hybrid, xla
+from qir.dialects import hybrid, int8, xla
 
 from qir.evaluate import evaluate
 from qir.ir import Func, const, parameter
-from qir.rounding import derive
+from qir.rounding import derive, derive_sum
 from qir.types import DTYPES, Element, Grid, tensor
 
 pytest.importorskip("jax")
 calls = pytest.importorskip("qir.targets.native.calls")
 from qir.targets.native import hybrid as of_reals  # noqa: E402
+from qir.targets.native import sums  # noqa: E402
 from qir.targets.native.library import library, native_calls  # noqa: E402
 from qir.targets.xla.compile import compile_func  # noqa: E402
 
@@ -55,7 +56,11 @@ def agrees(op, xs, rng) -> None:
     """Fail where the kernel is not called or differs from numpy in one value."""
     with native_calls():
         assert calls.serves(op)
-    func = Func("main", xs, (op,))
+    agrees_whole(Func("main", xs, (op,)), rng)
+
+
+def agrees_whole(func: Func, rng) -> None:
+    xs = func.parameters
     values = [rng.integers(x.type.lo, x.type.hi + 1, x.shape).astype(x.dtype.numpy) for x in xs]
     (found,) = compile_func(func)(*values)
     np.testing.assert_array_equal(np.asarray(found), evaluate(func, values)[0])
@@ -110,6 +115,25 @@ def test_dots(data, seed):
     x = stored(draw, rng, *shape, inner)
     w, b = weights(rng, (inner, outputs) if layout == "kn" else (outputs, inner), outputs)
     agrees(xla.dot(x, w, b, layout=layout, **draw(finishes(outputs, inner, rng))), (x,), rng)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data(), SEEDS, st.sampled_from([int8.add, int8.sub]), st.booleans())
+def test_sums_with_what_a_layer_gives(data, seed, total, is_first):
+    rng, draw = np.random.default_rng(seed), data.draw
+    height, inner, outputs = (draw(st.integers(1, 40)) for _ in range(3))
+    x, other = stored(draw, rng, 2, height, inner), stored(draw, rng, 2, height, outputs)
+    w, b = weights(rng, (inner, outputs), outputs)
+    layer = xla.dot(x, w, b, **draw(finishes(outputs, inner, rng)))
+    sides = (layer, other) if is_first else (other, layer)
+    finish = draw(finishes(outputs, inner, rng))
+    scales = rng.uniform(0.02, 2, 2) * (1, -1 if total is int8.sub else 1)
+    finish["rescale"] = derive_sum(draw(st.sampled_from(sums.CONTRACTS)), *scales, 1.0)
+    op = total(*sides, **finish)
+    with native_calls():
+        assert sums.fused_sums(Func("main", (x, other), (op,))) == {op: layer}
+        assert not sums.fused_sums(Func("main", (x, other), (op, layer)))
+    agrees_whole(Func("main", (x, other), (op,)), rng)
 
 
 @settings(max_examples=20, deadline=None)
