@@ -269,8 +269,10 @@ def test_bench_times_ops_on_xla_alone(call, model):
     code, out, err = call("bench", "model.py:model", "--input", "f32[1,16]", "--per-op",
                           "--target", "tflite")  # fmt: skip
     assert (code, out) == (1, "")
-    assert err == ("error: --per-op compiles each op by itself, which the target 'tflite' does not\n"
-                   "  help: leave out --per-op, or say --target xla\n")  # fmt: skip
+    assert err == (
+        "error: --per-op compiles each op by itself, which the target 'tflite' does not\n"
+        "  help: leave out --per-op, or say --target xla\n"
+    )
 
 
 def test_unsupported_primitives_are_reported_together_with_their_places(call, model):

@@ -26,8 +26,8 @@ STEM = "_kernels"
 class Library:
     """The kernels chosen for this processor, and how they want their weights.
 
-    name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. offset: what is
-    added to a signed input. threads: how many a call uses at most.
+    name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. offset:
+    what is added to a signed input. threads: how many a call uses at most.
     """
 
     name: str
