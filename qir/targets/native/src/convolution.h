@@ -32,7 +32,7 @@ struct Product {
   int64_t rows = w.n * w.out_height * w.out_width;
   bool lies_in_x = std::is_same_v<Element, uint8_t> && (Isa::kOffset == 0 || !c.is_signed) &&
                    w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
-                   w.out_height == w.height && w.out_width == w.width && lda == depth;
+                   w.out_height == w.height && w.out_width == w.width;
 
   int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
 
@@ -75,12 +75,18 @@ struct Product {
     std::fill(to, end, Element{0});
   }
 
-  void multiply(int64_t count, const Element* a, int64_t row, int64_t group, int64_t tile) const {
+  struct Rows {
+    const Element* start;
+    int64_t pitch;
+  };
+
+  void multiply(int64_t count, const Element* a, int64_t pitch, int64_t row, int64_t group,
+                int64_t tile) const {
     alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
     const int64_t first = tile * Isa::kColumns, used = std::min(columns - first, Isa::kColumns);
     const int64_t channel = group * columns + first;
     const int8_t* b = c.packed + (group * tiles + tile) * lda * Isa::kColumns;
-    Isa::multiply(count, a, lda, b, steps, acc, c.is_signed);
+    Isa::multiply(count, a, pitch, b, steps, acc, c.is_signed);
     const Sums sums{count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
     const int64_t place = row * w.outputs + channel;
     by_width<Isa>(used, [&](auto width) {
@@ -92,26 +98,31 @@ struct Product {
     });
   }
 
-  // Rows from `row` on, gathered unless they can be read where they lie.
-  const Element* rows_of(int64_t row, int64_t count, int64_t group) const {
-    if constexpr (std::is_same_v<Element, uint8_t>)
-      if (lies_in_x && count % Isa::kGathered == 0) return c.x + row * lda;
+  // Rows from `row` on, gathered unless they can be read where they lie: what is read of the next
+  // row meets weights of zero, and after the last row there is none.
+  Rows rows_of(int64_t row, int64_t count, int64_t group) const {
+    if constexpr (std::is_same_v<Element, uint8_t>) {
+      const bool is_last = (row + count) * depth + lda - depth > rows * depth;
+      if (lies_in_x && count % Isa::kGathered == 0 && !is_last)
+        return {c.x + row * depth, depth};
+    }
     thread_local std::vector<Element> gathered;
     gathered.resize(round_up(count, Isa::kGathered) * lda);
     for (int64_t r = 0; r < count; ++r) gather(row + r, group, gathered.data() + r * lda);
-    return gathered.data();
+    return {gathered.data(), lda};
   }
 
   // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     [[maybe_unused]] const typename Isa::Ready ready;
-    const Element* a = rows_of(row, count, group);
+    const Rows a = rows_of(row, count, group);
     if (c.residual != nullptr)  // of which a tile reads a short piece of each row
       for (int64_t i = 0; i < count * w.outputs; i += 64)
         __builtin_prefetch(c.residual->other + row * w.outputs + i, 0, 2);
     for (int64_t tile = first; tile < last; ++tile)
       for (int64_t r = 0; r < count; r += Isa::kRows)
-        multiply(std::min<int64_t>(Isa::kRows, count - r), a + r * lda, row + r, group, tile);
+        multiply(std::min<int64_t>(Isa::kRows, count - r), a.start + r * a.pitch, a.pitch, row + r,
+                 group, tile);
   }
 
   void run() const {
