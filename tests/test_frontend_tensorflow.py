@@ -156,6 +156,7 @@ FUNCTIONS = {
     "explicit": lambda x: tf.nn.conv2d(x, KERNEL, 2, [[0, 0], [1, 0], [2, 1], [0, 0]]),
     "pools": lambda x: tf.nn.max_pool2d(x, 2, 2, "VALID") + tf.nn.avg_pool2d(x, 3, 2, "SAME"),
     "products": lambda x: tf.matmul(x, x[:, :1], transpose_b=True),
+    "tensordot": lambda x: tf.tensordot(x, KERNEL[0, 0], 1),
     "einsum": lambda x: tf.einsum("bhwc,bkwc->bhkc", x, x),
     "einsum sums": lambda x: tf.einsum("bhwc,cv->vbh", x, KERNEL[0, 0]),
     "einsum of one": lambda x: tf.einsum("bhwc->cb", x),

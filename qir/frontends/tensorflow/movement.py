@@ -3,6 +3,9 @@
 Where TensorFlow Lite has an operator of the same meaning, its expansion for reals is the import.
 """
 
+from itertools import accumulate
+from operator import mul
+
 import numpy as np
 
 from qir.dialects import lax, tfl
@@ -26,7 +29,8 @@ def reshape(node, x, shape):
     stated = node.outputs[0].shape.as_list() if node.outputs[0].shape.rank else []
     if stated.count(None) == 1:  # the batch, which came from tf.shape; all others are known
         made = tfl.reshape(x, new_shape=[-1 if n is None else n for n in stated])
-    elif stated[:1] == [None] and made.shape[:1] == x.shape[:1]:
+    elif stated[:1] == [None] and made.shape[0] in accumulate(x.shape, mul):
+        # the batch, or it and the axes behind it in one
         made = tfl.reshape(x, new_shape=open_batch(made.shape))
     return as_operator(made)
 
