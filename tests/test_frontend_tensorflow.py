@@ -170,6 +170,7 @@ FUNCTIONS = {
     "shapes": lambda x: tf.reshape(x, [tf.shape(x)[0], -1, 2 * tf.shape(x)[3]]),
     "parts": lambda x: tf.stack(tf.unstack(x, axis=3)[::-1], 1)
     + tf.transpose(tf.concat(tf.split(x, [1, 3], -1), -1), [0, 3, 1, 2]),
+    "time first": lambda x: tf.add_n(tf.unstack(tf.transpose(x, [1, 0, 2, 3]))),
     "tiles": lambda x: tf.tile(tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], constant_values=3.0),
                                [1, 1, 2, 1]),
     "mirrors": lambda x: tf.pad(x, [[0, 0], [1, 2], [0, 1], [0, 0]], "REFLECT"),

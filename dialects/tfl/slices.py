@@ -229,7 +229,8 @@ def unpack(x: Type, *, num: int, axis: int = 0) -> TupleType:
 def _(op, kernels, x):
     axis, num = op.attributes["axis"] % x.type.rank, op.attributes["num"]
     parts = lax.split(x, sizes=(1,) * num, axis=axis)
-    return tuple(lax.reshape(item(parts, i), shape=open_batch(each.shape) if axis else each.shape)
+    # the slices lead with the batch, be they of what is batch or what is time first
+    return tuple(lax.reshape(item(parts, i), shape=open_batch(each.shape))
                  for i, each in enumerate(op.type.items))  # fmt: skip
 
 
