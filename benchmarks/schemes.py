@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 import qir
-from qir.cli.compare import table_cells, table_lines
+from qir.cli.compare import table_cells, table_lines, write_plot
 from qir.text import write_atomically
 
 from . import measure
@@ -64,15 +64,20 @@ def compared(name: str, rounds: int) -> list[dict]:
         key = qir.trace(model).main.parameters[0].attributes["name"]
         np.savez(folder / "calibration.npz", **{key: calibration})
         np.savez(folder / "evaluation.npz", **{key: inputs}, label=labels)
-        PICTURES.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "qir", "compare", str(model), "-p", ", ".join(SCHEMES),
                    "--calibration", str(folder / "calibration.npz"), "--batch", str(BATCH),
-                   "--data", str(folder / "evaluation.npz"), "--rounds", str(rounds), "--json",
-                   "--plot", str(PICTURES / picture_name(name))]  # fmt: skip
+                   "--data", str(folder / "evaluation.npz"), "--rounds", str(rounds), "--json"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise click.ClickException(done.stderr[-2000:] or done.stdout[-2000:])
     return json.loads(done.stdout)["rows"]
+
+
+def draw(name: str, rows: list[dict], rounds: int) -> None:
+    """Size against accuracy, as a picture."""
+    PICTURES.mkdir(exist_ok=True)
+    head = f"{name}: {rows[0]['samples']} samples, on XLA"
+    write_plot(str(PICTURES / picture_name(name)), head, rows, rounds)
 
 
 def picture_name(model: str) -> str:
@@ -98,6 +103,7 @@ def main(rounds, only) -> None:
     known = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for name in only or MODELS:
         known[name] = compared(name, rounds)
+        draw(name, known[name], rounds)
         click.echo("\n".join([name, *table_lines(known[name])]))
         write_atomically(ROWS, json.dumps(known, indent=1) + "\n")
         path = measure.write_results("schemes", "Every scheme, side by side",

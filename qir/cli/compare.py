@@ -52,14 +52,15 @@ def compare(model, pipelines, calibration, data, labels, result, inputs, target,
         origin = _float_model(module, runtime, Path(folder))
         rows = measured(module, origin, schemes, calibration, target, words)
     runs = ", run by LiteRT" if runtime == "litert" else ""
-    head = f"{model} on {data}: {rows[0]['samples']} samples, target {target}{runs}"
+    about = f"{rows[0]['samples']} samples, target {target}{runs}"
+    head = f"{model} on {data}: {about}"
     if as_json:
         click.echo(json.dumps({"model": model, "data": data, "target": target, "runtime": runtime,
                                "rounds": rounds, "rows": rows}))  # fmt: skip
     else:
         click.echo("\n".join([head, *table_lines(rows), *notes(rows, rounds)]))
     for path in plot:
-        write_plot(path, head, rows, rounds)
+        write_plot(path, f"{Path(model).name} on {Path(data).name}: {about}", rows, rounds)
     if any("error" in row for row in rows):
         raise click.exceptions.Exit(1)
 

@@ -63,9 +63,10 @@ def per_op_lines(func: Func, compile: Callable, arrays: Sequence, rounds: int) -
 
 def _row(each: OpTime, total: float, limits: Limits) -> tuple[str, ...]:
     op, seconds = each.op, max(each.seconds, 1e-9)
+    share = 100 * each.seconds / max(total, 1e-9)
     least = max(each.operations / limits.operations, each.moved / limits.moved)
     return (
-        op.kind, str(op.type), f"{1e3 * each.seconds:.3f}", f"{100 * each.seconds / max(total, 1e-9):.1f} %",
+        op.kind, str(op.type), f"{1e3 * each.seconds:.3f}", f"{share:.1f} %",
         f"{each.operations / seconds / 1e9:.0f}" if each.operations else "-",
         f"{each.moved / seconds / 1e9:.1f}", f"{100 * min(least / seconds, 1):.0f} %",
         place_of(op) or "",
