@@ -66,7 +66,8 @@ def compared(name: str, rounds: int) -> list[dict]:
         np.savez(folder / "evaluation.npz", **{key: inputs}, label=labels)
         command = [sys.executable, "-m", "qir", "compare", str(model), "-p", ", ".join(SCHEMES),
                    "--calibration", str(folder / "calibration.npz"), "--batch", str(BATCH),
-                   "--data", str(folder / "evaluation.npz"), "--rounds", str(rounds), "--json"]  # fmt: skip
+                   "--data", str(folder / "evaluation.npz"), "--rounds", str(rounds),
+                   "--json"]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise click.ClickException(done.stderr[-2000:] or done.stdout[-2000:])
