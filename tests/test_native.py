@@ -240,7 +240,8 @@ print(library())
 
 
 @pytest.mark.parametrize("chosen, said", [
-    ("plain", "name='plain', columns=16, depth=2, inner=2, offset=0, threads=3"), ("off", "None"),
+    ("plain", "name='plain', columns=16, depth=2, inner=2, offset=0, taps=1, threads=3"),
+    ("off", "None"),
     ("vnni", "QIR_NATIVE names no kernels: 'vnni'"),
 ])  # fmt: skip
 def test_sets_of_kernels_are_chosen_by_name(chosen, said):

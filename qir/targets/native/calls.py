@@ -61,10 +61,13 @@ def conv(op: Op, x, sum: Sum | None = None):
 
 def depthwise(op: Op, x):
     """An `xla.depthwise`."""
-    w = op.operands[1].value
-    filters = w.reshape(-1, op.shape[-1]).astype(np.int16)
-    return _called("qir_depthwise", op, x, filters, op.operands[2].value,
-                   _windows(op, x.shape[3]))  # fmt: skip
+    filters, bias = op.operands[1].value, op.operands[2].value
+    is_packed = filters.shape[3] == 1 and library().taps == 4
+    filters = filters.reshape(-1, op.shape[-1])
+    if is_packed and x.dtype == jnp.int8:
+        bias = (bias - 128 * filters.sum(0, dtype=np.int64)).astype(np.int32)
+    filters = by_fours(filters) if is_packed else filters.astype(np.int16)
+    return _called("qir_depthwise", op, x, filters, bias, _windows(op, x.shape[3]))
 
 
 def batch_dot(op: Op, a, b):
@@ -104,6 +107,15 @@ def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
     whole[:, :inner, :outputs] = weights
     tiles = whole.reshape(groups, depth, kernels.depth, columns, kernels.columns)
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
+
+
+def by_fours(filters: np.ndarray) -> np.ndarray:
+    """Depthwise filters [taps, channels] as src/depthwise_fours.h packs them."""
+    taps, channels = filters.shape
+    whole = np.zeros((-(-taps // 4) * 4, -(-channels // 64) * 64), np.int8)
+    whole[:taps, :channels] = filters
+    parts = whole.reshape(-1, 4, whole.shape[1] // 64, 4, 4, 4)  # fours, t, blocks, i, q, j
+    return np.ascontiguousarray(parts.transpose(0, 2, 4, 3, 5, 1))
 
 
 def by_groups(w: np.ndarray, groups: int) -> np.ndarray:

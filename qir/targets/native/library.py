@@ -18,7 +18,7 @@ from ...errors import QirError, QirWarning, suggestion
 CALLS = ("qir_conv", "qir_conv_sum", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise")  # fmt: skip
 SETS = ("plain", "avx2", "avx512vnni", "amx")
-NUMBERS = ("columns", "depth", "inner", "offset", "threads")
+NUMBERS = ("columns", "depth", "inner", "offset", "taps", "threads")
 STEM = "_kernels"
 
 
@@ -27,7 +27,8 @@ class Library:
     """The kernels chosen for this processor, and how they want their weights.
 
     name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. offset:
-    what is added to a signed input. threads: how many a call uses at most.
+    what is added to a signed input. taps: of a depthwise filter, packed together. threads: how many
+    a call uses at most.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Library:
     depth: int
     inner: int
     offset: int
+    taps: int
     threads: int
 
 

@@ -13,6 +13,7 @@
 #else
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,prefer-vector-width=512")
 #endif
+#define QIR_TAPS 4
 #define QIR_LANES 16
 #include "set.h"
 

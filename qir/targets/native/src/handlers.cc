@@ -108,13 +108,19 @@ ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::
   Windows w;
   Epilogue e;
   if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w) ||
-      w.groups != w.channels || filters.element_type() != ffi::DataType::S16 ||
-      static_cast<int64_t>(filters.element_count()) != w.kernel[0] * w.kernel[1] * w.outputs ||
-      static_cast<int64_t>(bias.element_count()) != w.outputs)
+      w.groups != w.channels || static_cast<int64_t>(bias.element_count()) != w.outputs)
+    return misfit();
+  const bool is_packed = filters.element_type() == ffi::DataType::S8;
+  const int64_t taps = w.kernel[0] * w.kernel[1], count = filters.element_count();
+  if (is_packed ? chosen().layout.taps != 4 || w.outputs != w.channels ||
+                      count != round_up(taps, 4) * round_up(w.channels, 64)
+                : filters.element_type() != ffi::DataType::S16 || count != taps * w.outputs)
     return misfit();
   chosen().depthwise(w, {bytes(x), x.element_type() == ffi::DataType::S8,
-                         static_cast<uint8_t>(fill), filters.typed_data<int16_t>(), bias.typed_data(), e,
-                         static_cast<uint8_t*>(y->untyped_data())});
+                         static_cast<uint8_t>(fill),
+                         is_packed ? nullptr : filters.typed_data<int16_t>(), bias.typed_data(), e,
+                         static_cast<uint8_t*>(y->untyped_data()), nullptr,
+                         is_packed ? filters.typed_data<int8_t>() : nullptr});
   return ffi::Error::Success();
 }
 
@@ -237,6 +243,7 @@ QIR_PUBLIC const char* qir_kernels() { return qir::chosen().name; }
 QIR_PUBLIC int64_t qir_columns() { return qir::chosen().layout.columns; }
 QIR_PUBLIC int64_t qir_depth() { return qir::chosen().layout.depth; }
 QIR_PUBLIC int64_t qir_inner() { return qir::chosen().layout.inner; }
+QIR_PUBLIC int64_t qir_taps() { return qir::chosen().layout.taps; }
 QIR_PUBLIC int64_t qir_offset() { return qir::chosen().layout.offset; }
 QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
 }

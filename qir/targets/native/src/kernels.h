@@ -65,7 +65,7 @@ struct Convolution {
   const Residual* residual = nullptr;
 };
 
-// As above; w: i16 [taps, channels * multiplier].
+// As above; w: i16 [taps, channels * multiplier], or packed in its place, see depthwise_fours.h.
 struct Depthwise {
   const uint8_t* x;
   bool is_signed;
@@ -75,6 +75,7 @@ struct Depthwise {
   Epilogue epilogue;
   uint8_t* y;
   const Reals* reals = nullptr;
+  const int8_t* packed = nullptr;
 };
 
 // A layer of reals by integer weights: `weights` as above, `start` in place of the bias there.
@@ -108,9 +109,10 @@ struct Products {
 
 // How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
 // [N / columns, K / depth, columns, depth], padded with zeros, K to a multiple of `inner`. offset:
-// what is added to a signed x before the product, which the bias has to make up for.
+// what is added to a signed x before the product, which the bias has to make up for. taps: how many
+// of a depthwise filter are packed together, 1 for none.
 struct Layout {
-  int64_t columns, depth, inner, offset;
+  int64_t columns, depth, inner, offset, taps;
 };
 
 struct Kernels {

@@ -1,6 +1,7 @@
 // Kernels in plain C++, for every processor.
 #include <algorithm>
 
+#define QIR_TAPS 1
 #define QIR_LANES 4
 #include "set.h"
 

@@ -4,6 +4,9 @@
 #include "batch_dot.h"
 #include "convolution.h"
 #include "depthwise.h"
+#if QIR_TAPS == 4
+#include "depthwise_fours.h"
+#endif
 #include "hybrid.h"
 #include "kernels.h"
 
@@ -12,7 +15,12 @@ namespace {
 
 template <typename Isa>
 constexpr Kernels kernels_of(const char* name) {
-  return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kOffset}, conv<Isa>, depthwise,
+  return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kOffset, QIR_TAPS}, conv<Isa>,
+#if QIR_TAPS == 4
+          depthwise_by_fours,
+#else
+          depthwise,
+#endif
           batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise};
 }
 
