@@ -4,13 +4,14 @@
 
 One process for each model and number of threads, all engines called in turn in it; one more for
 each engine's memory and first call. Files go to build/peers, where they are kept; rows to
-results/peers.json: `--only` measures that model anew. Needs onnx, onnxruntime, openvino and nncf.
+results/peers.json: `--only` measures that model anew. Needs `pip install -e ".[peers]"`.
 """
 
 import json
 import subprocess
 import sys
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -27,6 +28,7 @@ from .models.random_inputs import images, tokens
 
 FILES = Path(__file__).resolve().parent.parent / "build" / "peers"
 ROWS = measure.RESULTS / "peers.json"
+NEEDED = ("onnx", "onnxruntime", "openvino", "nncf")
 BATCHES, THREADS, CALIBRATION = (1, 8), (1, 2), 32
 MINILM = {"layers": 6, "hidden": 384, "heads": 12, "intermediate": 1536}
 MODELS = {
@@ -58,6 +60,10 @@ def main(only, rounds, timed, first) -> None:
     if first:
         click.echo(json.dumps(first_call(*first)))
         return
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise click.ClickException(f"{', '.join(missing)} not installed: "
+                                   "pip install -e \".[peers]\"")  # fmt: skip
     known = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     for name in only or MODELS:
         known[name] = measured(name, rounds)
