@@ -37,7 +37,7 @@ def measured(name: str, batches: list[int], rounds: int, tiny: bool) -> list[str
     cells = []
     for batch in batches:
         x = subject.inputs(batch, seed=3000)
-        reals, ours = interleaved(partial(jitted, x), partial(found, x), rounds)
+        reals, ours = interleaved(partial(jitted, x), partial(found, x), rounds=rounds)
         cells += [f"{1e3 * reals:.1f}", f"{1e3 * ours:.1f}", f"{reals / ours:.2f}"]
     return [NAMES[name], *cells, f"{before / after:.2f}", f"{noise:.1f}"]
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import qir
 from qir.cli.bench import interleaved
+from qir.cli.scores import peak_memory
 from qir.evaluate import evaluate, evaluate_op
 from qir.floats import float_ops
 from qir.ir import Op, place_of
@@ -130,14 +131,14 @@ def record_of(name: str, subject: Subject, rounds: int, samples: int) -> Record:
     float_ms, int8_ms = {}, {}
     for batch in BATCHES:
         x = subject.inputs(batch, seed=3000)
-        seconds = interleaved(partial(jitted, x), partial(quantized, x), rounds)
+        seconds = interleaved(partial(jitted, x), partial(quantized, x), rounds=rounds)
         float_ms[str(batch)], int8_ms[str(batch)] = (1e3 * s for s in seconds)
     return Record(
         name, after_trace - started, after_quantize - after_trace, after_compile - after_quantize,
         sum(op.kind not in ("parameter", "const", "item") for op in func.ops),
         tuple(f"{op.kind} at {place_of(op)}" for op in float_ops(func)),
         noise, amplified, compared, differing, *measure.sizes_on_disk(quantized), float_ms, int8_ms,
-        measure.peak_memory(),
+        peak_memory() / 1e9,
     )  # fmt: skip
 
 

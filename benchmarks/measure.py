@@ -2,7 +2,6 @@
 
 import os
 import platform
-import resource
 from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
@@ -47,12 +46,6 @@ def machine() -> str:
 def threads() -> int:
     """How many processors this process may run on, which is how many XLA:CPU uses."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def peak_memory() -> float:
-    """The most memory this process has held, in GB."""
-    unit = 1 if platform.system() == "Darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
 
 
 def signal_to_noise(reference, found) -> float:

@@ -13,12 +13,13 @@ import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 import click
 import numpy as np
 
+from qir.cli.bench import interleaved
+from qir.cli.scores import peak_memory
 from qir.text import write_atomically
 
 from . import measure
@@ -43,8 +44,8 @@ NOTE = (
     f"the same weights with the same {CALIBRATION} inputs: ONNX Runtime as QDQ by channel, "
     "OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file to the end of "
     "the first call, at batch 1 in a process of its own, whose memory at most is MB, libraries "
-    "included. OpenVINO's float is kept to f32; its 8-bit model chooses its own type for what is "
-    "not quantized."
+    "included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept to "
+    "f32; its 8-bit model chooses its own type for what is not quantized."
 )
 
 
@@ -107,41 +108,25 @@ def times(name: str, threads: int, rounds: int) -> dict:
         engines = {engine: load(folder / file, batch, threads)
                    for engine, (file, load) in peer_engines.ENGINES.items()}  # fmt: skip
         x = MODELS[name].inputs(batch, seed=3000)
-        spent = in_turn(engines, x, rounds)
-        found[str(batch)] = {engine: 1e3 * median(each) for engine, each in spent.items()}
+        spent = interleaved(*(partial(run, x) for run in engines.values()), rounds=rounds)
+        found[str(batch)] = {engine: 1e3 * s for engine, s in zip(engines, spent, strict=True)}
     results = {engine: np.array(run(x)) for engine, run in engines.items()}
     noise = {engine: measure.signal_to_noise(results[real], results[engine])
              for engine, real in peer_engines.FLOAT_OF.items()}  # fmt: skip
     return {"ms": found, "noise": noise}
 
 
-def in_turn(engines: dict, x: np.ndarray, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call."""
-    spent = {engine: [] for engine in engines}
-    for _ in range(rounds + 3):
-        for engine, run in engines.items():
-            started = perf_counter()
-            run(x)
-            spent[engine].append(perf_counter() - started)
-    return {engine: each[3:] for engine, each in spent.items()}
-
-
 def first_call(name: str, engine: str) -> dict:
     """Seconds from the file to the first result, and the most memory that took, in MB."""
     from . import peer_engines
 
+    peer_engines.use_threads(max(THREADS))
     x = MODELS[name].inputs(1, seed=3000)
     file, load = peer_engines.ENGINES[engine]
     started = perf_counter()
     load(folder_of(name) / file, 1, max(THREADS))(x)
     seconds = perf_counter() - started
-    return {"seconds": seconds, "megabytes": peak_megabytes()}
-
-
-def peak_megabytes() -> float:
-    """The most memory this program has held; getrusage's number is that of who started it, too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+    return {"seconds": seconds, "megabytes": peak_memory() / 1e6}
 
 
 def table(name: str, known: dict) -> list[str]:

@@ -12,7 +12,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 import qir
-from qir.ir import Func, Op
+from qir.errors import QirError
+from qir.ir import Func, Op, place_of
 from qir.shapes import pads_of
 
 OPSET = 20
@@ -147,7 +148,7 @@ def _reshape(g: Graph, op: Op) -> str:
     return g.node("Reshape", [g.names[op.operands[0]], g.array(np.array(shape, np.int64))])
 
 
-IMPORTS: dict[str, Callable[[Graph, Op], str]] = {
+EXPORTS: dict[str, Callable[[Graph, Op], str]] = {
     "nn.conv2d": _conv,
     "nn.depthwise_conv2d": _conv,
     "nn.max_pool": _max_pool,
@@ -175,7 +176,10 @@ def to_onnx(module: qir.Module, path: Path) -> None:
         if op.kind == "parameter":
             g.names[op] = op.attributes["name"]
         elif not op.is_const:
-            g.names[op] = IMPORTS[op.kind](g, op)
+            if op.kind not in EXPORTS:
+                raise QirError(f"{op.kind} has no form in ONNX here", at=place_of(op),
+                               help="add one to EXPORTS in benchmarks/to_onnx.py")  # fmt: skip
+            g.names[op] = EXPORTS[op.kind](g, op)
     (x,), (y,) = func.parameters, func.results
     given = helper.make_tensor_value_info(g.names[x], TensorProto.FLOAT, ["N", *x.shape[1:]])
     found = helper.make_tensor_value_info(g.names[y], TensorProto.FLOAT, ["N", *y.shape[1:]])

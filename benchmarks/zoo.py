@@ -159,7 +159,8 @@ def page(rows: dict) -> str:
             "difference over the largest value; float ops left between the casts; int8 against "
             "float in dB; the last column is what the float model makes of noise 40 dB below its "
             "input, in dB below its output: where it is low, the model itself amplifies noise. "
-            "Seconds are of single runs, on a machine that did other work beside.")
+            "Seconds are of single runs, on machines that did other work beside; not all rows are "
+            "of the one above, where the last of them were measured.")
     table: list[Sequence] = [HEADER]
     for key, row in sorted(rows.items(), key=lambda item: item[0].lower()):
         name, backend = key.rsplit(" ", 1)

@@ -124,7 +124,12 @@ def test_sums_with_what_a_layer_gives(data, seed, total, is_first):
     height, inner, outputs = (draw(st.integers(1, 40)) for _ in range(3))
     x, other = stored(draw, rng, 2, height, inner), stored(draw, rng, 2, height, outputs)
     w, b = weights(rng, (inner, outputs), outputs)
-    layer = xla.dot(x, w, b, **draw(finishes(outputs, inner, rng)))
+    own = draw(finishes(outputs, inner, rng))
+    layer = xla.dot(x, w, b, **own)
+    if draw(st.booleans()):
+        x, other = (stored(draw, rng, 2, height, 3, n) for n in (inner, outputs))
+        w, b = weights(rng, (3, 3, inner, outputs), outputs)
+        layer = xla.conv(x, w, b, padding="same", **own)
     sides = (layer, other) if is_first else (other, layer)
     finish = draw(finishes(outputs, inner, rng))
     scales = rng.uniform(0.02, 2, 2) * (1, -1 if total is int8.sub else 1)

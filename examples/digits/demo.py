@@ -77,7 +77,7 @@ def measured(float_model, int8_model, images, labels) -> list[tuple[str, str, st
     rows = [("accuracy", *(f"{100 * r:.1f} %" for r in right))]
     for batch in BATCHES:
         x = images[:batch]
-        seconds = interleaved(partial(float_model, x), partial(int8_model, x), ROUNDS)
+        seconds = interleaved(partial(float_model, x), partial(int8_model, x), rounds=ROUNDS)
         rows.append((f"latency, batch {batch}", *(f"{1e3 * s:.3f} ms" for s in seconds)))
     return rows
 

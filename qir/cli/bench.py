@@ -39,7 +39,7 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds, pe
     lowered = quantized.module.main
     lowered = lowered if batch is None else lowered.with_batch(batch)
     compiled = [partial(api.compile(f, target), *arrays) for f in (func, lowered)]
-    float_seconds, int8_seconds = interleaved(*compiled, rounds)
+    float_seconds, int8_seconds = interleaved(*compiled, rounds=rounds)
     shapes = ", ".join(str(p.type) for p in func.parameters)
     click.echo(f"inputs {shapes}, target {target}, medians of {rounds} interleaved calls")
     click.echo(f"float  {1e3 * float_seconds:9.3f} ms")
@@ -57,18 +57,18 @@ def bench(model, calibration, inputs, pipeline, param, target, batch, rounds, pe
         click.echo("\n".join(per_op_lines(legalized, compile, arrays, rounds)))
 
 
-def interleaved(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
-    """Median seconds of two calls made in turn; their results are waited for."""
-    for call in (first, second):
+def interleaved(*calls: Callable, rounds: int) -> tuple[float, ...]:
+    """Median seconds of each of some calls made in turn; their results are waited for."""
+    for call in calls:
         for _ in range(WARM_UP):
             finish(call())
-    spent = ([], [])
+    spent = [[] for _ in calls]
     for _ in range(rounds):
-        for call, seconds in zip((first, second), spent, strict=True):
+        for call, seconds in zip(calls, spent, strict=True):
             started = perf_counter()
             finish(call())
             seconds.append(perf_counter() - started)
-    return median(spent[0]), median(spent[1])
+    return tuple(map(median, spent))
 
 
 def finish(results) -> None:

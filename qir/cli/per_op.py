@@ -5,19 +5,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from statistics import median
-from time import perf_counter
 
 import numpy as np
 
 from ..ir import Func, Op, const, parameter, place_of
 from ..rounding import derive
 from ..types import DTYPES, Element, Grid, TupleType
-from .bench import WARM_UP, finish
+from .bench import interleaved
 
 SIDE = 2048
 MOVED = 1 << 27
-LEFT_OUT = ("parameter", "const", "item")
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,14 @@ def per_op_lines(func: Func, compile: Callable, arrays: Sequence, rounds: int) -
     rows = [("op", "result", "ms", "share", "GOP/s", "GB/s", "of limit", "at"),
             *(_row(each, total, limits) for each in times)]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    untimed = sorted({op.kind for op in computing(func)} - {each.op.kind for each in times})
     return [
         f"by itself each op takes, {1e3 * total:.3f} ms in all; limits measured here: "
         f"{limits.operations / 1e9:.0f} GOP/s of 8-bit products, {limits.moved / 1e9:.1f} GB/s",
         *("  ".join(_aligned(row, widths)).rstrip() for row in rows),
-    ]
+        *([f"not timed, of several results or of constants alone: {', '.join(untimed)}"]
+          if untimed else []),
+    ]  # fmt: skip
 
 
 def _row(each: OpTime, total: float, limits: Limits) -> tuple[str, ...]:
@@ -79,23 +79,25 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))]  # fmt: skip
 
 
+def computing(func: Func) -> list[Op]:
+    """The ops of a function that compute something."""
+    return [op for op in func.ops if op.kind not in ("parameter", "const", "item")]
+
+
 def op_times(func, compile: Callable, arrays: Sequence, limits: Limits, rounds: int):
-    """The time of each op that computes, in the order of the function."""
-    ops = [op for op in func.ops if op.kind not in LEFT_OUT]
+    """The time of each op of one result that reads a value, in the order of the function."""
+    ops = computing(func)
     inputs = {o for op in ops for o in op.operands if not o.is_const}
     kept = [op for op in func.ops if op in inputs and not isinstance(op.type, TupleType)]
     values = dict(zip(kept, compile(func.with_results(kept))(*arrays), strict=True))
     for op in ops:
-        of_tuple = any(isinstance(operand.type, TupleType) for operand in op.operands)
-        if of_tuple or isinstance(op.type, TupleType):
-            continue
         given = list(dict.fromkeys(o for o in op.operands if not o.is_const))
-        if not given:
+        if not given or any(isinstance(each.type, TupleType) for each in (*given, op)):
             continue
         spare = {o: parameter(f"x{i}", o.type) for i, o in enumerate(given)}
         alone = op.remapped(tuple(spare.get(o, o) for o in op.operands))
         run = compile(Func("main", tuple(spare.values()), (alone,)))
-        seconds = timed(partial(run, *(values[o] for o in given)), rounds)
+        (seconds,) = interleaved(partial(run, *(values[o] for o in given)), rounds=rounds)
         moved = sum(_bytes(each.type) for each in (*op.operands, op))
         yield OpTime(op, max(seconds - limits.call, 0.0), operations(op), moved)
 
@@ -123,7 +125,7 @@ def measured_limits(compile: Callable, rounds: int) -> Limits:
     """What one product, one copy and the smallest of products take here."""
     source = np.ones(MOVED, np.uint8)
     target = np.zeros_like(source)
-    copy = timed(lambda: np.copyto(target, source), rounds)
+    (copy,) = interleaved(lambda: np.copyto(target, source), rounds=rounds)
     call = _product_seconds(compile, 8, rounds)
     seconds = max(_product_seconds(compile, SIDE, rounds) - call, 1e-9)
     return Limits(2 * SIDE**3 / seconds, 2 * MOVED / copy, call)
@@ -139,16 +141,5 @@ def _product_seconds(compile: Callable, side: int, rounds: int) -> float:
     scale = derive("f32_half_even", np.float64(0.5 / (127 * np.sqrt(side))))
     y = xla.dot(x, const(w), const(np.zeros(side, np.int32)), layout="nk", to=element,
                 rescale=scale, clamp=None)  # fmt: skip
-    return timed(partial(compile(Func("main", (x,), (y,))), w), rounds)
-
-
-def timed(call: Callable, rounds: int) -> float:
-    """Median seconds of a call whose results are waited for."""
-    for _ in range(WARM_UP):
-        finish(call())
-    spent = []
-    for _ in range(rounds):
-        started = perf_counter()
-        finish(call())
-        spent.append(perf_counter() - started)
-    return median(spent)
+    (seconds,) = interleaved(partial(compile(Func("main", (x,), (y,))), w), rounds=rounds)
+    return seconds

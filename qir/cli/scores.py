@@ -7,9 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
-from time import perf_counter
 
 import numpy as np
 
@@ -21,7 +19,7 @@ from ..floats import float_ops
 from ..ir import Func, Op
 from ..rounding import quantize_array, real
 from ..samples import filled_batches
-from .bench import WARM_UP, finish, interleaved
+from .bench import interleaved
 from .models import traced_model
 
 FIFTH = 5
@@ -220,14 +218,14 @@ def evaluated(model: Loaded, data: Data, result: str | None, rounds: int, size: 
     peak = peak_memory()
     snr = theirs = None
     if against is None:
-        latency = _alone(first, rounds)
+        (latency,) = interleaved(first, rounds=rounds)
     else:
         float_model = against()
         origin = float_model.with_batch(batch)
         _check_alike(func, origin)
         wanted, other = _run(float_model, origin, number, data)
         snr = difference(wanted, found, 0).snr
-        theirs, latency = interleaved(other, first, rounds)
+        theirs, latency = interleaved(other, first, rounds=rounds)
     top = {1: None, FIFTH: None} if data.labels is None else _tops(found, data.labels)
     ops = sum(op.kind not in ("parameter", "const", "item") for op in model.counted.ops)
     leading = {p.shape[0] for p in func.parameters if p.type.rank}
@@ -273,17 +271,6 @@ def _tops(scores: np.ndarray, labels: np.ndarray) -> dict[int, float | None]:
     place = np.where(np.isnan(own[:, 0]), scores.shape[1], place)
     fifth = float(np.mean(place < FIFTH)) if scores.shape[1] > 2 * FIFTH else None
     return {1: float(np.mean(place < 1)), FIFTH: fifth}
-
-
-def _alone(call, rounds: int) -> float:
-    for _ in range(WARM_UP):
-        finish(call())
-    seconds = []
-    for _ in range(rounds):
-        started = perf_counter()
-        finish(call())
-        seconds.append(perf_counter() - started)
-    return median(seconds)
 
 
 def peak_memory() -> int:

@@ -19,9 +19,11 @@ def fused_sums(func: Func) -> dict[Op, Op]:
         return {}
     found, uses = {}, count_uses(func.ops, func.results)
     for op in func.ops:
+        if not _is_taken(op):
+            continue
         layers = [x for x in op.operands if x.kind in LAYERS and uses[x] == 1 and calls.serves(x)]
-        if _is_taken(op) and layers:
-            found[op] = layers[-1]  # the last: the other side is there by then
+        if layers:
+            found[op] = layers[-1]  # either would do, if both are layers
     return found
 
 

@@ -116,9 +116,6 @@ struct Product {
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     [[maybe_unused]] const typename Isa::Ready ready;
     const Rows a = rows_of(row, count, group);
-    if (c.residual != nullptr)  // of which a tile reads a short piece of each row
-      for (int64_t i = 0; i < count * w.outputs; i += 64)
-        __builtin_prefetch(c.residual->other + row * w.outputs + i, 0, 2);
     for (int64_t tile = first; tile < last; ++tile)
       for (int64_t r = 0; r < count; r += Isa::kRows)
         multiply(std::min<int64_t>(Isa::kRows, count - r), a.start + r * a.pitch, a.pitch, row + r,

@@ -1,6 +1,7 @@
 // The kernels as XLA's custom calls. Shapes were checked by the op that calls; what could still
 // be wrong here, the sizes of buffers, is checked again.
 #include <cstdint>
+#include <utility>
 
 #include "kernels.h"
 #include "threads.h"
@@ -199,32 +200,29 @@ auto products_binding() {
       .Attr<Numbers>("finish");
 }
 
-auto sum_binding() {
+auto layer_arguments() {
   return ffi::Ffi::Bind()
       .Arg<ffi::AnyBuffer>()           // x
       .Arg<ffi::AnyBuffer>()           // weights
       .Arg<ffi::Buffer<ffi::S32>>()    // bias
       .Arg<ffi::AnyBuffer>()           // scale or multiplier, by channel
-      .Arg<ffi::Buffer<ffi::S32>>()    // shift, by channel
-      .Arg<ffi::AnyBuffer>()           // the other side of the sum
-      .Ret<ffi::AnyBuffer>()
-      .Attr<Numbers>("windows")
-      .Attr<Numbers>("finish")
-      .Attr<int64_t>("fill")
-      .Attr<Numbers>("sum");
+      .Arg<ffi::Buffer<ffi::S32>>();   // shift, by channel
 }
 
-auto binding() {
-  return ffi::Ffi::Bind()
-      .Arg<ffi::AnyBuffer>()           // x
-      .Arg<ffi::AnyBuffer>()           // weights
-      .Arg<ffi::Buffer<ffi::S32>>()    // bias
-      .Arg<ffi::AnyBuffer>()           // scale or multiplier, by channel
-      .Arg<ffi::Buffer<ffi::S32>>()    // shift, by channel
-      .Ret<ffi::AnyBuffer>()
-      .Attr<Numbers>("windows")
-      .Attr<Numbers>("finish")
-      .Attr<int64_t>("fill");
+template <typename Arguments>
+auto with_layer_attributes(Arguments&& arguments) {
+  return std::move(arguments)
+      .template Ret<ffi::AnyBuffer>()
+      .template Attr<Numbers>("windows")
+      .template Attr<Numbers>("finish")
+      .template Attr<int64_t>("fill");
+}
+
+auto binding() { return with_layer_attributes(layer_arguments()); }
+
+auto sum_binding() {
+  return with_layer_attributes(layer_arguments().Arg<ffi::AnyBuffer>())  // the sum's other side
+      .Attr<Numbers>("sum");
 }
 
 }  // namespace

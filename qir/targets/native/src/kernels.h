@@ -12,7 +12,7 @@
 
 namespace qir {
 
-// The rounding contracts of qir/rounding, numbered as handlers.py numbers them.
+// The rounding contracts of qir/rounding, numbered as calls.py numbers them.
 enum class Contract { kF32HalfEven, kTfliteReference, kTfliteBuiltin, kSingle };
 
 // From accumulators to stored values: rescaled, moved to the zero point, clamped.

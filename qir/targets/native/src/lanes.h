@@ -24,7 +24,6 @@ constexpr int64_t kHalf = kLanes / 2;
 using HalfI32 = int32_t __attribute__((vector_size(4 * kHalf)));
 using HalfU32 = uint32_t __attribute__((vector_size(4 * kHalf)));
 using HalfI64 = int64_t __attribute__((vector_size(8 * kHalf)));
-using HalfBytes = uint8_t __attribute__((vector_size(kHalf)));
 
 template <typename Vector, typename Number>
 QIR_INLINED Vector load(const Number* from, int64_t lanes) {
@@ -87,18 +86,11 @@ QIR_INLINED HalfI64 product(HalfI32 x, HalfI32 y) {
 
 // The lowest byte of each lane. Little-endian sets that have no such instruction say so.
 #if defined(QIR_SHUFFLES_BYTES) && __has_builtin(__builtin_shufflevector)
-QIR_INLINED HalfBytes narrow(HalfI32 x) {
-  using All = uint8_t __attribute__((vector_size(4 * kHalf)));
-  return __builtin_shufflevector((All)x, (All)x, 0, 4, 8, 12);
-}
-
 QIR_INLINED Bytes narrow(I32 x) {
   using All = uint8_t __attribute__((vector_size(4 * kLanes)));
   return __builtin_shufflevector((All)x, (All)x, 0, 4, 8, 12, 16, 20, 24, 28);
 }
 #else
-QIR_INLINED HalfBytes narrow(HalfI32 x) { return __builtin_convertvector(x, HalfBytes); }
-
 QIR_INLINED Bytes narrow(I32 x) { return __builtin_convertvector(x, Bytes); }
 #endif
 
