@@ -13,12 +13,12 @@ import sys
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from time import perf_counter
+from statistics import median
+from time import perf_counter, sleep
 
 import click
 import numpy as np
 
-from qir.cli.bench import interleaved
 from qir.cli.scores import peak_memory
 from qir.text import write_atomically
 
@@ -31,6 +31,7 @@ FILES = Path(__file__).resolve().parent.parent / "build" / "peers"
 ROWS = measure.RESULTS / "peers.json"
 NEEDED = ("onnx", "onnxruntime", "openvino", "nncf")
 BATCHES, THREADS, CALIBRATION = (1, 8), (1, 2), 32
+REST = 0.05  # seconds
 MINILM = {"layers": 6, "hidden": 384, "heads": 12, "intermediate": 1536}
 MODELS = {
     "ResNet-50": Subject(resnet50.build, images),
@@ -39,12 +40,13 @@ MODELS = {
     "BERT-base encoder": Subject(encoder.build, tokens),
 }
 NOTE = (
-    "Median milliseconds of calls made in turn. Ratio: to the fastest 8-bit engine that is not "
-    "qir. dB: signal to noise against the engine's own float, on 8 inputs. Every engine quantizes "
-    f"the same weights with the same {CALIBRATION} inputs: ONNX Runtime as QDQ by channel, "
-    "OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file to the end of "
-    "the first call, at batch 1 in a process of its own, whose memory at most is MB, libraries "
-    "included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept to "
+    "Median milliseconds of calls made in turn, each after a rest and a call of its own that is "
+    "not timed: threads of one engine spin on when its call is over. Ratio: to the fastest 8-bit "
+    "engine that is not qir. dB: signal to noise against the engine's own float, on 8 inputs. "
+    f"Every engine quantizes the same weights with the same {CALIBRATION} inputs: ONNX Runtime as "
+    "QDQ by channel, OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file "
+    "to the end of the first call, at batch 1 in a process of its own, whose memory at most is MB, "
+    "libraries included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept to "
     "f32; its 8-bit model chooses its own type for what is not quantized."
 )
 
@@ -108,12 +110,28 @@ def times(name: str, threads: int, rounds: int) -> dict:
         engines = {engine: load(folder / file, batch, threads)
                    for engine, (file, load) in peer_engines.ENGINES.items()}  # fmt: skip
         x = MODELS[name].inputs(batch, seed=3000)
-        spent = interleaved(*(partial(run, x) for run in engines.values()), rounds=rounds)
-        found[str(batch)] = {engine: 1e3 * s for engine, s in zip(engines, spent, strict=True)}
+        found[str(batch)] = in_turn(engines, x, rounds)
     results = {engine: np.array(run(x)) for engine, run in engines.items()}
     noise = {engine: measure.signal_to_noise(results[real], results[engine])
              for engine, real in peer_engines.FLOAT_OF.items()}  # fmt: skip
     return {"ms": found, "noise": noise}
+
+
+def in_turn(engines: dict, x: np.ndarray, rounds: int) -> dict[str, float]:
+    """Median milliseconds of a call of each engine.
+
+    A call is timed after a rest, in which the threads of the engine before it stop spinning, and
+    after another call of its own, which brings its weights back into the caches.
+    """
+    spent = {engine: [] for engine in engines}
+    for _ in range(rounds):
+        for engine, run in engines.items():
+            sleep(REST)
+            run(x)
+            started = perf_counter()
+            run(x)
+            spent[engine].append(1e3 * (perf_counter() - started))
+    return {engine: median(each) for engine, each in spent.items()}
 
 
 def first_call(name: str, engine: str) -> dict:
