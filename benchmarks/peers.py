@@ -41,13 +41,14 @@ MODELS = {
 }
 NOTE = (
     "Median milliseconds of calls made in turn, each after a rest and a call of its own that is "
-    "not timed: threads of one engine spin on when its call is over. Ratio: to the fastest 8-bit "
-    "engine that is not qir. dB: signal to noise against the engine's own float, on 8 inputs. "
-    f"Every engine quantizes the same weights with the same {CALIBRATION} inputs: ONNX Runtime as "
-    "QDQ by channel, OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file "
-    "to the end of the first call, at batch 1 in a process of its own, whose memory at most is MB, "
-    "libraries included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept to "
-    "f32; its 8-bit model chooses its own type for what is not quantized."
+    "not timed: threads of one engine spin on when its call is over. The machine is shared, and "
+    "absolute times vary by half between runs. Ratio: to the fastest 8-bit engine that is not "
+    "qir. dB: signal to noise against the engine's own float, on 8 inputs. Every engine quantizes "
+    f"the same weights with the same {CALIBRATION} inputs: ONNX Runtime as QDQ by channel, "
+    "OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file to the end of "
+    "the first call, at batch 1 in a process of its own, whose memory at most is MB, libraries "
+    "included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept "
+    "to f32; its 8-bit model chooses its own type for what is not quantized."
 )
 
 

@@ -62,15 +62,14 @@ def per_op_lines(func: Func, compile: Callable, arrays: Sequence, rounds: int) -
 
 
 def _row(each: OpTime, total: float, limits: Limits) -> tuple[str, ...]:
-    op, seconds = each.op, max(each.seconds, 1e-9)
-    share = 100 * each.seconds / max(total, 1e-9)
-    least = max(each.operations / limits.operations, each.moved / limits.moved)
-    return (
-        op.kind, str(op.type), f"{1e3 * each.seconds:.3f}", f"{share:.1f} %",
-        f"{each.operations / seconds / 1e9:.0f}" if each.operations else "-",
-        f"{each.moved / seconds / 1e9:.1f}", f"{100 * min(least / seconds, 1):.0f} %",
-        place_of(op) or "",
-    )  # fmt: skip
+    op, seconds, rates = each.op, each.seconds, ("-", "-", "-")
+    if seconds:  # else it takes no longer than a call of nothing
+        least = max(each.operations / limits.operations, each.moved / limits.moved)
+        rates = (f"{each.operations / seconds / 1e9:.0f}" if each.operations else "-",
+                 f"{each.moved / seconds / 1e9:.1f}",
+                 f"{100 * min(least / seconds, 1):.0f} %")  # fmt: skip
+    share = f"{100 * seconds / total:.1f} %" if total else "-"
+    return (op.kind, str(op.type), f"{1e3 * seconds:.3f}", share, *rates, place_of(op) or "")
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
