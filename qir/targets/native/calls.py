@@ -76,7 +76,7 @@ def batch_dot(op: Op, a, b):
     strides = [_strides(each.shape, order) for each, order in zip((a, b), orders, strict=True)]
     shape = (*op.shape[:-1], a.shape[orders[0][-1]], op.shape[-1])
     call = ffi.ffi_call("qir_batch_dot", jax.ShapeDtypeStruct(op.shape, op.dtype.numpy))
-    return call(a, b, *_numbers(op.attributes["rescale"], op.shape[-1]), finish=_finish(op),
+    return call(a, b, *numbers_of(op.attributes["rescale"], op.shape[-1]), finish=finish_of(op),
                 shape=np.array(shape, np.int64), strides=np.array(strides, np.int64).reshape(-1),
                 zeros=np.array([int(o.type.zero) for o in op.operands], np.int64))  # fmt: skip
 
@@ -139,24 +139,24 @@ def windows_of(op: Op, pads, groups: int) -> tuple[int, ...]:
 def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows,
             sum: Sum | None = None):  # fmt: skip
     shape = (*x.shape[:1], *windows[8:11])
-    numbers = _numbers(op.attributes["rescale"], op.shape[-1])
+    numbers = numbers_of(op.attributes["rescale"], op.shape[-1])
     more = () if sum is None else (sum.other.reshape(shape),)
     attributes = {} if sum is None else {"sum": sum.numbers}
     dtype = op.dtype.numpy if sum is None else sum.dtype
     call = ffi.ffi_call(name, jax.ShapeDtypeStruct(shape, dtype))
-    return call(x, jnp.asarray(weights), jnp.asarray(bias), *numbers, *more, finish=_finish(op),
+    return call(x, jnp.asarray(weights), jnp.asarray(bias), *numbers, *more, finish=finish_of(op),
                 windows=np.array(windows, np.int64),
                 fill=np.int64(int(op.operands[0].type.zero) & 0xFF), **attributes)  # fmt: skip
 
 
-def _finish(op: Op) -> np.ndarray:
+def finish_of(op: Op) -> np.ndarray:
     """The contract, the zero point and the bounds of the result."""
     low, high = op.attributes["clamp"] or (op.type.lo, op.type.hi)
     contract = CONTRACTS.index(op.attributes["rescale"].rounding)
     return np.array([contract, int(op.type.zero), low, high], np.int64)
 
 
-def _numbers(rescale: Rescale, channels: int):
+def numbers_of(rescale: Rescale, channels: int):
     """The scale or multiplier, and the shift, of every channel."""
     spread = [jnp.asarray(np.broadcast_to(each, (channels,))) for each in rescale.fields().values()]
     return spread if len(spread) > 1 else (*spread, jnp.zeros(0, jnp.int32))

@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from ...ir import Func
 
 KINDS = ("xla.conv", "xla.dot", "xla.depthwise", "xla.batch_dot")
+ROWS = ("int8.softmax", "int8.layer_norm", "int8.rms_norm", "int8.table")
 HYBRID = ("hybrid.dense", "hybrid.conv2d", "hybrid.depthwise_conv2d")
 
 
@@ -13,15 +14,16 @@ def layers(func: Func) -> list[str]:
 
     A line, or none for a function without such kernels.
     """
-    ops = [op for op in func.ops if op.kind in KINDS + HYBRID]
+    ops = [op for op in func.ops if op.kind in KINDS + ROWS + HYBRID]
     if not ops or find_spec("jax") is None:
         return []
-    from . import calls, hybrid
+    from . import calls, hybrid, rows
     from .library import library, native_calls
 
     if library() is None:
         return [f"native kernels: none here, XLA's own compute all {len(ops)}"]
     with native_calls():
-        served = sum((hybrid if op.kind in HYBRID else calls).serves(op) for op in ops)
+        served = sum(of.serves(op) for of, kinds in ((calls, KINDS), (rows, ROWS), (hybrid, HYBRID))
+                     for op in ops if op.kind in kinds)  # fmt: skip
     about = f"{library().name}, {library().threads} threads"
     return [f"native kernels ({about}): {served} of {len(ops)}"]

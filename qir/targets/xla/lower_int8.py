@@ -18,6 +18,7 @@ from ... import shapes
 from ...errors import QirError
 from ...ir import place_of
 from ...rounding import contract
+from ..native import rows as native
 from . import rescale, words
 from .kernels.norm import layer_norm, rms_norm
 from .kernels.pool import average_pool
@@ -245,6 +246,8 @@ def _(op, a, b):
 
 @lowers("int8.table")
 def _(op, x, values):
+    if native.serves(op):
+        return native.table(op, x, values)
     return lookup(x, values, lowest=op.operands[0].type.dtype.lo)
 
 
@@ -308,11 +311,15 @@ def _(op, x):
 
 @lowers("int8.softmax")
 def _(op, x, exps, mask=None):
+    if native.serves(op):
+        return native.softmax(op, x, exps, mask)
     return softmax(x, exps, mask, axis=op.attributes["axis"], to=op.dtype.numpy)
 
 
 @lowers("int8.layer_norm")
 def _(op, x, gamma, beta):
+    if native.serves(op):
+        return native.norm(op, x, gamma, beta)
     epsilon, zero = op.attributes["epsilon"], int(op.operands[0].type.zero)
     y = layer_norm(x, gamma, beta, zero=zero, epsilon=epsilon, epilogue=partial(finished, op))
     return _settled(y.astype(op.dtype.numpy), x)
@@ -320,6 +327,8 @@ def _(op, x, gamma, beta):
 
 @lowers("int8.rms_norm")
 def _(op, x, gamma):
+    if native.serves(op):
+        return native.norm(op, x, gamma)
     epsilon, zero = op.attributes["epsilon"], int(op.operands[0].type.zero)
     y = rms_norm(x, gamma, zero=zero, epsilon=epsilon, epilogue=partial(finished, op))
     return _settled(y.astype(op.dtype.numpy), x)

@@ -36,7 +36,7 @@ const Kernels& choose() {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
 #if defined(QIR_AMX)
-  if (vnni && wanted(kAmx) && has_tiles()) return kAmx;
+  if (vnni && __builtin_cpu_supports("avx512vbmi") && wanted(kAmx) && has_tiles()) return kAmx;
 #endif
   if (vnni && wanted(kAvx512Vnni)) return kAvx512Vnni;
   if (avx2 && wanted(kAvx2)) return kAvx2;

@@ -1,26 +1,15 @@
-// The kernels as XLA's custom calls. Shapes were checked by the op that calls; what could still
+// Layers and products as XLA's custom calls. Shapes were checked by the op that calls; what could still
 // be wrong here, the sizes of buffers, is checked again.
 #include <cstdint>
 #include <utility>
 
+#include "handlers.h"
 #include "kernels.h"
 #include "threads.h"
 #include "tiles.h"
-#include "xla/ffi/api/ffi.h"
-
-#define QIR_PUBLIC __attribute__((visibility("default")))
 
 namespace qir {
 namespace {
-
-namespace ffi = xla::ffi;
-using Numbers = ffi::Span<const int64_t>;
-
-const uint8_t* bytes(const ffi::AnyBuffer& buffer) {
-  return static_cast<const uint8_t*>(buffer.untyped_data());
-}
-
-bool is_byte(ffi::DataType type) { return type == ffi::DataType::S8 || type == ffi::DataType::U8; }
 
 // windows: as `Windows` lists them, without the batch, which x has.
 bool read(ffi::Span<const int64_t> shape, Numbers said, Windows& w) {
@@ -42,27 +31,10 @@ int64_t packed_size(const Windows& w) {
   return w.groups * round_up(depth, layout.inner) * round_up(w.outputs / w.groups, layout.columns);
 }
 
-// finish: contract, zero point, bounds.
-bool read(const ffi::AnyBuffer& scale, const ffi::Buffer<ffi::S32>& shift, Numbers said,
-          int64_t outputs, Epilogue& e) {
-  if (said.size() != 4 || static_cast<int64_t>(scale.element_count()) != outputs) return false;
-  e.contract = static_cast<Contract>(said.begin()[0]);
-  const bool is_f32 = e.contract == Contract::kF32HalfEven;
-  if (!is_f32 && static_cast<int64_t>(shift.element_count()) != outputs) return false;
-  if (scale.element_type() != (is_f32 ? ffi::DataType::F32 : ffi::DataType::S32)) return false;
-  e.scale = static_cast<const float*>(scale.untyped_data());
-  e.multiplier = static_cast<const int32_t*>(scale.untyped_data());
-  e.shift = shift.typed_data();
-  e.zero = said.begin()[1], e.low = said.begin()[2], e.high = said.begin()[3];
-  return true;
-}
-
 bool fits(const ffi::AnyBuffer& y, const Windows& w) {
   return is_byte(y.element_type()) &&
          static_cast<int64_t>(y.element_count()) == w.n * w.out_height * w.out_width * w.outputs;
 }
-
-ffi::Error misfit() { return ffi::Error::InvalidArgument("qir: buffers that no kernel takes"); }
 
 ffi::Error convolved(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
                      ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift,

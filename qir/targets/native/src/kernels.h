@@ -107,6 +107,43 @@ struct Products {
   uint8_t* y;
 };
 
+// x[count, length] of i8 or u8.
+struct Rows {
+  const uint8_t* x;
+  bool is_signed;
+  int64_t count, length;
+};
+
+// exps: what an element weighs that is so far below the largest of its row. mask: as x, 0 where an
+// element does not count; nullptr: all do. lowest: of what y stores.
+struct Softmax {
+  Rows rows;
+  const int32_t* exps;
+  const uint8_t* mask;
+  int32_t lowest;
+  uint8_t* y;
+};
+
+// gamma * z + beta, z normalized: with a mean it is a layer norm, without an RMS norm. epsilon: in
+// units of 2^-16. mantissa, shift: what the root of the length makes of the inverse root.
+struct Norm {
+  Rows rows;
+  bool has_mean;
+  int32_t zero;
+  int64_t epsilon;
+  int32_t mantissa, shift;
+  const int32_t *gamma, *beta;
+  Epilogue epilogue;
+  uint8_t* y;
+};
+
+// entries: what y holds for each byte of x.
+struct Table {
+  const uint8_t *x, *entries;
+  int64_t count;
+  uint8_t* y;
+};
+
 // How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
 // [N / columns, K / depth, columns, depth], padded with zeros, K to a multiple of `inner`. offset:
 // what is added to a signed x before the product, which the bias has to make up for. taps: how many
@@ -123,6 +160,9 @@ struct Kernels {
   void (*batch_dot)(const Products&);
   void (*hybrid_conv)(const Windows&, const Hybrid&);
   void (*hybrid_depthwise)(const Windows&, const Hybrid&);
+  void (*softmax)(const Softmax&);
+  void (*norm)(const Norm&);
+  void (*table)(const Table&);
 };
 
 extern const Kernels kPlain;

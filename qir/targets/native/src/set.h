@@ -9,6 +9,7 @@
 #endif
 #include "hybrid.h"
 #include "kernels.h"
+#include "rows.h"
 
 namespace qir {
 namespace {
@@ -21,7 +22,8 @@ constexpr Kernels kernels_of(const char* name) {
 #else
           depthwise,
 #endif
-          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise};
+          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise, softmax, norm,
+          table};
 }
 
 }  // namespace
