@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -221,16 +220,59 @@ def network():
     return func, inputs, [evaluate(func, [each])[0] for each in inputs]
 
 
-def test_calls_from_several_threads_at_once():
-    func, inputs, wanted = network()
-    run = compile_func(func)
+MANY_CALLS = """
+import os, resource, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from test_native import compile_func, network
+from qir.errors import QirError
 
-    def calls_of(which: int) -> None:
-        for _ in range(100):
-            np.testing.assert_array_equal(np.asarray(run(inputs[which])[0]), wanted[which])
+func, inputs, wanted = network()
+run = compile_func(func)
+half_way = threading.Barrier(9)
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(calls_of, range(8)))
+def calls_of(which):
+    for i in range(1250):
+        if i == 600:
+            half_way.wait()
+        np.testing.assert_array_equal(np.asarray(run(inputs[which])[0]), wanted[which])
+
+def in_child():
+    try:
+        run(inputs[0])
+    except QirError as error:
+        sys.exit(0 if "spawn" in str(error.help) else 1)
+    sys.exit(2)
+
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(8) as pool:
+    done = [pool.submit(calls_of, which) for which in range(8)]
+    half_way.wait()
+    before, child = peak(), os.fork()
+    if child == 0:
+        try:
+            in_child()
+        except SystemExit as left:
+            os._exit(left.code)
+    print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    [each.result() for each in done]
+print("grown by megabytes:", (peak() - before) // 1024)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_ten_thousand_calls_from_eight_threads_and_a_fork_in_between():
+    done = _run(MANY_CALLS, timeout=300)
+    assert not done.returncode, done.stderr
+    child, grown = done.stdout.splitlines()
+    assert child == "child 0"
+    assert int(grown.rpartition(" ")[2]) <= 16  # what a call leaves behind would be here 5,000 times
+
+
+def _run(program: str, timeout=None, **environment: str):
+    return subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True,
+                          text=True, env={**os.environ, **environment}, timeout=timeout,
+                          cwd=os.path.dirname(__file__))  # fmt: skip
 
 
 ONE_SET = """
@@ -250,7 +292,5 @@ print(library())
     ("vnni", "QIR_NATIVE names no kernels: 'vnni'"),
 ])  # fmt: skip
 def test_sets_of_kernels_are_chosen_by_name(chosen, said):
-    environment = {**os.environ, "QIR_NATIVE": chosen, "QIR_NUM_THREADS": "3"}
-    done = subprocess.run([sys.executable, "-c", ONE_SET], capture_output=True, text=True,
-                          env=environment, cwd=os.path.dirname(__file__))  # fmt: skip
+    done = _run(ONE_SET, QIR_NATIVE=chosen, QIR_NUM_THREADS="3")
     assert said in done.stdout + done.stderr

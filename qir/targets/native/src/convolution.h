@@ -122,18 +122,21 @@ struct Product {
                  group, tile);
   }
 
+  // Blocks of rows, of sizes that differ by one step of the product, are the tasks. Where there are
+  // few, the columns are shared out too; each part then gathers its rows for itself.
   void run() const {
     const int64_t fitting = kBlockBytes / (lda * int64_t{sizeof(Element)}) / Isa::kRows;
-    const int64_t height = Isa::kRows * std::clamp<int64_t>(fitting, 1, 8);
-    const int64_t blocks = ceil_div(rows, height);
-    // few rows: the columns are shared out instead
-    const int64_t parts = blocks * w.groups >= 2 * thread_count() ? 1
-                              : std::min(tiles, 2 * thread_count());
+    const int64_t units = ceil_div(rows, Isa::kRows), threads = thread_count();
+    int64_t blocks = ceil_div(units, std::clamp<int64_t>(fitting, 1, 8));
+    if (blocks * w.groups < 4 * threads) blocks = std::min(units, round_up(blocks, threads));
+    const int64_t few = lies_in_x ? 2 * threads : threads;
+    const int64_t parts = threads == 1 ? 1 : std::min(tiles, ceil_div(few, blocks * w.groups));
     parallel_for(blocks * w.groups * parts, [&](int64_t task) {
       const int64_t part = task % parts, group = task / parts % w.groups;
-      const int64_t row = task / parts / w.groups * height;
-      block(row, std::min(height, rows - row), group, tiles * part / parts,
-            tiles * (part + 1) / parts);
+      const int64_t at = task / parts / w.groups;
+      const int64_t row = units * at / blocks * Isa::kRows;
+      const int64_t last = std::min(units * (at + 1) / blocks * Isa::kRows, rows);
+      block(row, last - row, group, tiles * part / parts, tiles * (part + 1) / parts);
     });
   }
 };
