@@ -63,11 +63,14 @@ def depthwise(op: Op, x):
     """An `xla.depthwise`."""
     filters, bias = op.operands[1].value, op.operands[2].value
     is_packed = filters.shape[3] == 1 and library().taps == 4
-    filters = filters.reshape(-1, op.shape[-1])
-    if is_packed and x.dtype == jnp.int8:
+    filters, windows = filters.reshape(-1, op.shape[-1]), _windows(op, x.shape[3])
+    if not is_packed:
+        return _called("qir_depthwise", op, x, filters.astype(np.int16), bias, windows)
+    if x.dtype == jnp.int8:
         bias = (bias - 128 * filters.sum(0, dtype=np.int64)).astype(np.int32)
-    filters = by_fours(filters) if is_packed else filters.astype(np.int16)
-    return _called("qir_depthwise", op, x, filters, bias, _windows(op, x.shape[3]))
+    order = places_of(op.shape[-1])
+    return _called("qir_depthwise", op, x, by_fours(filters, order), in_order(bias, order), windows,
+                   order=order)  # fmt: skip
 
 
 def batch_dot(op: Op, a, b):
@@ -109,13 +112,28 @@ def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
 
 
-def by_fours(filters: np.ndarray) -> np.ndarray:
-    """Depthwise filters [taps, channels] as src/depthwise_fours.h packs them."""
-    taps, channels = filters.shape
-    whole = np.zeros((-(-taps // 4) * 4, -(-channels // 64) * 64), np.int8)
-    whole[:taps, :channels] = filters
-    parts = whole.reshape(-1, 4, whole.shape[1] // 64, 4, 4, 4)  # fours, t, blocks, i, q, j
-    return np.ascontiguousarray(parts.transpose(0, 2, 4, 3, 5, 1))
+def places_of(channels: int) -> np.ndarray:
+    """The channel of each place of src/depthwise_fours.h, [blocks, q, i, j]; -1 for none."""
+    blocks = -(-channels // 64)
+    left = channels - 64 * (blocks - 1)
+    held = next(size for size in (16, 32, 64) if left <= size)
+    last = np.resize(np.where(np.arange(held) < left, channels - left + np.arange(held), -1), 64)
+    order = np.concatenate([np.arange(64 * (blocks - 1)), last])
+    return order.reshape(blocks, 4, 4, 4).transpose(0, 2, 1, 3).reshape(-1)
+
+
+def in_order(numbers, order: np.ndarray):
+    """Numbers by channel at their places, 0 where there is none."""
+    module = np if isinstance(numbers, np.ndarray) else jnp
+    return module.where(order < 0, 0, numbers[np.maximum(order, 0)]).astype(numbers.dtype)
+
+
+def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Depthwise filters [taps, channels] at their places, four taps together."""
+    taps = -(-len(filters) // 4) * 4
+    whole = np.zeros((taps, len(order)), np.int8)
+    whole[: len(filters)] = [in_order(tap, order) for tap in filters]
+    return np.ascontiguousarray(whole.reshape(-1, 4, len(order)).transpose(0, 2, 1))
 
 
 def by_groups(w: np.ndarray, groups: int) -> np.ndarray:
@@ -137,9 +155,12 @@ def windows_of(op: Op, pads, groups: int) -> tuple[int, ...]:
 
 
 def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows,
-            sum: Sum | None = None):  # fmt: skip
+            sum: Sum | None = None, order: np.ndarray | None = None):  # fmt: skip
+    """order: in which the kernel reads numbers by channel."""
     shape = (*x.shape[:1], *windows[8:11])
     numbers = numbers_of(op.attributes["rescale"], op.shape[-1])
+    if order is not None:
+        numbers = [in_order(each, order) if each.size else each for each in numbers]
     more = () if sum is None else (sum.other.reshape(shape),)
     attributes = {} if sum is None else {"sum": sum.numbers}
     dtype = op.dtype.numpy if sum is None else sum.dtype

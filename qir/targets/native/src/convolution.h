@@ -18,6 +18,7 @@
 namespace qir {
 namespace {
 
+constexpr int64_t kWhole = 32;
 constexpr int64_t kBlockBytes = 96 * 1024;  // gathered rows, which stay in the second-level cache
 
 template <typename Isa>
@@ -30,6 +31,7 @@ struct Product {
   int64_t lda = round_up(depth, Isa::kInner), steps = lda / Isa::kDepth;
   int64_t tiles = ceil_div(columns, Isa::kColumns);
   int64_t rows = w.n * w.out_height * w.out_width;
+  const uint8_t* x_end = c.x + w.n * w.height * w.width * w.channels;
   bool lies_in_x = std::is_same_v<Element, uint8_t> && (Isa::kOffset == 0 || !c.is_signed) &&
                    w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
                    w.out_height == w.height && w.out_width == w.width;
@@ -38,24 +40,46 @@ struct Product {
 
   Element element(uint8_t stored) const { return Isa::element(stored, c.is_signed); }
 
+  // Short pieces are copied as kWhole elements where x goes on for so long: what is too much is
+  // overwritten by the piece after it, or lies behind the last row.
+  template <bool kSigned>
   void copy(const uint8_t* from, int64_t count, Element* to) const {
-    if (c.is_signed)
-      copied<Isa, true>(from, count, to);
+    if (count < kWhole && from + kWhole <= x_end)
+      for (int64_t i = 0; i < kWhole; ++i) to[i] = Isa::element(from[i], kSigned);
     else
-      copied<Isa, false>(from, count, to);
+      copied<Isa, kSigned>(from, count, to);
   }
 
-  // What the window sees at one place of the result, [kernel height, kernel width, inner].
-  void gather(int64_t row, int64_t group, Element* to) const {
-    const int64_t x0 = row % w.out_width * w.stride[1] - w.before[1];
-    const int64_t y0 = row / w.out_width % w.out_height * w.stride[0] - w.before[0];
-    const int64_t number = image_of(row);
-    const uint8_t* image = c.x + number * w.height * w.width * w.channels + group * inner;
+  void copy(const uint8_t* from, int64_t count, Element* to) const {
+    c.is_signed ? copy<true>(from, count, to) : copy<false>(from, count, to);
+  }
+
+  // Where in the result a row is; counted on, since a division for each row takes as long as to
+  // gather a small one.
+  struct Place {
+    int64_t image, y, x;
+  };
+
+  Place place_of(int64_t row) const {
+    return {image_of(row), row / w.out_width % w.out_height, row % w.out_width};
+  }
+
+  void step(Place& at) const {
+    if (++at.x < w.out_width) return;
+    at.x = 0;
+    if (++at.y < w.out_height) return;
+    at.y = 0, ++at.image;
+  }
+
+  // What the window sees at one place of the result, [kernel height, kernel width, inner]. What
+  // lies behind it is multiplied by weights of zero.
+  void gather(const Place& at, int64_t group, Element* to) const {
+    const int64_t x0 = at.x * w.stride[1] - w.before[1], y0 = at.y * w.stride[0] - w.before[0];
+    const uint8_t* image = c.x + at.image * w.height * w.width * w.channels + group * inner;
     const auto fill = c.reals == nullptr ? c.fill
-                                         : static_cast<uint8_t>(c.reals->image_zero[number]);
+                                         : static_cast<uint8_t>(c.reals->image_zero[at.image]);
     const bool is_run = w.dilation[1] == 1 && w.groups == 1 && x0 >= 0 &&
                         x0 + w.kernel[1] <= w.width;  // a row of the window is one piece of x
-    Element* const end = to + lda;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = y0 + i * w.dilation[0];
       const bool is_inside = y >= 0 && y < w.height;
@@ -72,7 +96,6 @@ struct Product {
           copy(image + (y * w.width + x) * w.channels, inner, to);
       }
     }
-    std::fill(to, end, Element{0});
   }
 
   struct Rows {
@@ -107,8 +130,9 @@ struct Product {
         return {c.x + row * depth, depth};
     }
     thread_local std::vector<Element> gathered;
-    gathered.resize(round_up(count, Isa::kGathered) * lda);
-    for (int64_t r = 0; r < count; ++r) gather(row + r, group, gathered.data() + r * lda);
+    gathered.resize(round_up(count, Isa::kGathered) * lda + kWhole);
+    Place at = place_of(row);
+    for (int64_t r = 0; r < count; ++r, step(at)) gather(at, group, gathered.data() + r * lda);
     return {gathered.data(), lda};
   }
 

@@ -30,15 +30,21 @@ struct Taps {
   // image read `fill`.
   void find(int64_t image, int64_t oy, const Number* fill, const Number** at) const {
     const Number* x = reinterpret_cast<const Number*>(d.x) + image * w.height * w.width * w.channels;
+    const int64_t step = w.stride[1] * w.channels;
     for (int64_t i = 0; i < w.kernel[0]; ++i) {
       const int64_t y = oy * w.stride[0] - w.before[0] + i * w.dilation[0];
       const int64_t width = y >= 0 && y < w.height ? w.width : 0;
-      for (int64_t j = 0; j < w.kernel[1]; ++j)
-        for (int64_t ox = 0; ox < w.out_width; ++ox) {
-          const int64_t column = ox * w.stride[1] - w.before[1] + j * w.dilation[1];
-          const bool is_inside = column >= 0 && column < width;
-          *at++ = is_inside ? x + (y * w.width + column) * w.channels : fill;
-        }
+      for (int64_t j = 0; j < w.kernel[1]; ++j, at += w.out_width) {
+        const int64_t left = w.before[1] - j * w.dilation[1];  // columns that lie before the image
+        const auto until = [&](int64_t column) {
+          return std::clamp<int64_t>(ceil_div(column + left, w.stride[1]), 0, w.out_width);
+        };
+        const int64_t first = until(0), last = std::max(first, until(width));
+        const Number* from = x + (y * w.width + first * w.stride[1] - left) * w.channels;
+        std::fill(at, at + first, fill);
+        for (int64_t ox = first; ox < last; ++ox, from += step) at[ox] = from;
+        std::fill(at + last, at + w.out_width, fill);
+      }
     }
   }
 

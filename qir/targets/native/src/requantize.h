@@ -96,6 +96,17 @@ struct HalfEven {
   }
 };
 
+// Hands `act` the name of what rescales by a contract.
+template <typename Act>
+QIR_INLINED void by_contract(const Epilogue& e, const Act& act) {
+  switch (e.contract) {
+    case Contract::kF32HalfEven: return act(Named<HalfEven>());
+    case Contract::kTfliteReference: return act(Named<Fixed<half_away>>());
+    case Contract::kTfliteBuiltin: return act(Named<Fixed<half_up>>());
+    case Contract::kSingle: return act(Named<Fixed<single>>());
+  }
+}
+
 QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int64_t lanes) {
   return is_signed ? widened(load<SignedBytes>(from, lanes)) : widened(load<Bytes>(from, lanes));
 }
@@ -139,16 +150,10 @@ template <typename Width>
 QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums& sums,
                         int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch) {
   const uint8_t* other = residual == nullptr ? nullptr : residual->other + place;
-  const auto by = [&](auto rescale) __attribute__((always_inline)) {
+  by_contract(e, [&](auto rescale) __attribute__((always_inline)) {
     using Rescale = typename decltype(rescale)::Type;
     rescaled<Rescale>(e, residual, other, sums, channel, width, y + place, pitch);
-  };
-  switch (e.contract) {
-    case Contract::kF32HalfEven: return by(Named<HalfEven>());
-    case Contract::kTfliteReference: return by(Named<Fixed<half_away>>());
-    case Contract::kTfliteBuiltin: return by(Named<Fixed<half_up>>());
-    case Contract::kSingle: return by(Named<Fixed<single>>());
-  }
+  });
 }
 
 // The same for reals; image_of: which image a row belongs to.
