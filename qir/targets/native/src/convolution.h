@@ -18,7 +18,6 @@
 namespace qir {
 namespace {
 
-constexpr int64_t kWhole = 32;
 constexpr int64_t kBlockBytes = 96 * 1024;  // gathered rows, which stay in the second-level cache
 
 template <typename Isa>
@@ -40,18 +39,8 @@ struct Product {
 
   Element element(uint8_t stored) const { return Isa::element(stored, c.is_signed); }
 
-  // Short pieces are copied as kWhole elements where x goes on for so long: what is too much is
-  // overwritten by the piece after it, or lies behind the last row.
-  template <bool kSigned>
   void copy(const uint8_t* from, int64_t count, Element* to) const {
-    if (count < kWhole && from + kWhole <= x_end)
-      for (int64_t i = 0; i < kWhole; ++i) to[i] = Isa::element(from[i], kSigned);
-    else
-      copied<Isa, kSigned>(from, count, to);
-  }
-
-  void copy(const uint8_t* from, int64_t count, Element* to) const {
-    c.is_signed ? copy<true>(from, count, to) : copy<false>(from, count, to);
+    c.is_signed ? copied<Isa, true>(from, count, to) : copied<Isa, false>(from, count, to);
   }
 
   // Where in the result a row is; counted on, since a division for each row takes as long as to
@@ -80,21 +69,35 @@ struct Product {
                                          : static_cast<uint8_t>(c.reals->image_zero[at.image]);
     const bool is_run = w.dilation[1] == 1 && w.groups == 1 && x0 >= 0 &&
                         x0 + w.kernel[1] <= w.width;  // a row of the window is one piece of x
-    for (int64_t i = 0; i < w.kernel[0]; ++i) {
+    if (is_run && y0 >= 0 && y0 + (w.kernel[0] - 1) * w.dilation[0] < w.height)
+      return pieces<Isa>(image + (y0 * w.width + x0) * w.channels, w.kernel[0],
+                         w.dilation[0] * w.width * w.channels, w.kernel[1] * inner, c.is_signed,
+                         x_end, to);
+    for (int64_t i = 0; i < w.kernel[0]; ++i, to += w.kernel[1] * inner) {
       const int64_t y = y0 + i * w.dilation[0];
-      const bool is_inside = y >= 0 && y < w.height;
-      if (is_inside && is_run) {
-        copy(image + (y * w.width + x0) * w.channels, w.kernel[1] * inner, to);
-        to += w.kernel[1] * inner;
-        continue;
-      }
-      for (int64_t j = 0; j < w.kernel[1]; ++j, to += inner) {
-        const int64_t x = x0 + j * w.dilation[1];
-        if (!is_inside || x < 0 || x >= w.width)
-          std::fill_n(to, inner, element(fill));
-        else
-          copy(image + (y * w.width + x) * w.channels, inner, to);
-      }
+      if (y < 0 || y >= w.height)
+        std::fill_n(to, w.kernel[1] * inner, element(fill));
+      else
+        gather_row(image + y * w.width * w.channels, x0, element(fill), to);
+    }
+  }
+
+  // One row of a window from column x0 on, which may reach beyond the image on both sides.
+  void gather_row(const uint8_t* from, int64_t x0, Element fill, Element* to) const {
+    if (w.dilation[1] == 1 && w.groups == 1) {
+      const int64_t first = std::clamp<int64_t>(-x0, 0, w.kernel[1]);
+      const int64_t last = std::clamp<int64_t>(w.width - x0, first, w.kernel[1]);
+      std::fill_n(to, first * inner, fill);
+      copy(from + (x0 + first) * w.channels, (last - first) * inner, to + first * inner);
+      std::fill_n(to + last * inner, (w.kernel[1] - last) * inner, fill);
+      return;
+    }
+    for (int64_t j = 0; j < w.kernel[1]; ++j, to += inner) {
+      const int64_t x = x0 + j * w.dilation[1];
+      if (x < 0 || x >= w.width)
+        std::fill_n(to, inner, fill);
+      else
+        copy(from + x * w.channels, inner, to);
     }
   }
 
@@ -103,21 +106,27 @@ struct Product {
     int64_t pitch;
   };
 
-  void multiply(int64_t count, const Element* a, int64_t pitch, int64_t row, int64_t group,
-                int64_t tile) const {
-    alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
-    const int64_t first = tile * Isa::kColumns, used = std::min(columns - first, Isa::kColumns);
-    const int64_t channel = group * columns + first;
-    const int8_t* b = c.packed + (group * tiles + tile) * lda * Isa::kColumns;
-    Isa::multiply(count, a, pitch, b, steps, acc, c.is_signed);
-    const Sums sums{count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
-    const int64_t place = row * w.outputs + channel;
-    by_width<Isa>(used, [&](auto width) {
+  // Up to kRows rows of the result from `row` on, in the columns of a tile of a group.
+  struct Part {
+    int64_t row, count, group, tile;
+  };
+  using Acc = int32_t (*)[Isa::kColumns];
+
+  void multiply(const Part& at, const Element* a, int64_t pitch, Acc acc) const {
+    const int8_t* b = c.packed + (at.group * tiles + at.tile) * lda * Isa::kColumns;
+    Isa::multiply(at.count, a, pitch, b, steps, acc, c.is_signed);
+  }
+
+  void write(const Part& at, Acc acc) const {
+    const int64_t first = at.tile * Isa::kColumns, channel = at.group * columns + first;
+    const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
+    const int64_t place = at.row * w.outputs + channel;
+    by_width<Isa>(std::min(columns - first, Isa::kColumns), [&](auto width) {
       if (c.reals == nullptr)
         finish(c.epilogue, c.residual, sums, channel, width, c.y, place, w.outputs);
       else
         finish(*c.reals, sums, channel, width, place, w.outputs,
-               [&](int64_t r) { return image_of(row + r); });
+               [&](int64_t r) { return image_of(at.row + r); });
     });
   }
 
@@ -136,14 +145,22 @@ struct Product {
     return {gathered.data(), lda};
   }
 
-  // Rows from `row` on by the tiles from `first` to `last`.
+  // Rows from `row` on by the tiles from `first` to `last`. A part is written after the next one is
+  // multiplied: its epilogue does not wait for the sums, and AMX works on meanwhile.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     [[maybe_unused]] const typename Isa::Ready ready;
+    alignas(64) int32_t acc[2][Isa::kRows][Isa::kColumns];
     const Rows a = rows_of(row, count, group);
+    Part before{};
+    int64_t done = 0;
     for (int64_t tile = first; tile < last; ++tile)
-      for (int64_t r = 0; r < count; r += Isa::kRows)
-        multiply(std::min<int64_t>(Isa::kRows, count - r), a.start + r * a.pitch, a.pitch, row + r,
-                 group, tile);
+      for (int64_t r = 0; r < count; r += Isa::kRows, ++done) {
+        const Part now{row + r, std::min<int64_t>(Isa::kRows, count - r), group, tile};
+        multiply(now, a.start + r * a.pitch, a.pitch, acc[done % 2]);
+        if (done > 0) write(before, acc[(done - 1) % 2]);
+        before = now;
+      }
+    if (done > 0) write(before, acc[(done - 1) % 2]);
   }
 
   // Blocks of rows, of sizes that differ by one step of the product, are the tasks. Where there are

@@ -32,13 +32,43 @@ void by_count(int64_t count, Arguments... arguments) {
   by_count<Isa>(count, std::make_integer_sequence<int, Isa::kRows>(), arguments...);
 }
 
+constexpr int64_t kWhole = 32;
+
+template <typename Isa, bool kSigned>
+inline void whole(const uint8_t* __restrict from, typename Isa::Element* __restrict to) {
+  for (int64_t i = 0; i < kWhole; ++i) to[i] = Isa::element(from[i], kSigned);
+}
+
 // So many elements at once, a number the compiler knows; then half as many, down to one.
-template <typename Isa, bool kSigned, int64_t kCount = 32>
+template <typename Isa, bool kSigned, int64_t kCount = kWhole>
 inline void copied(const uint8_t* __restrict from, int64_t count,
                    typename Isa::Element* __restrict to) {
   for (; count >= kCount; count -= kCount, from += kCount, to += kCount)
     for (int64_t i = 0; i < kCount; ++i) to[i] = Isa::element(from[i], kSigned);
   if constexpr (kCount > 1) copied<Isa, kSigned, kCount / 2>(from, count, to);
+}
+
+// `count` pieces of `length` elements, `pitch` apart, one behind the other. Short ones are copied as
+// kWhole elements where x goes on for so long: what is too much is overwritten by the next piece, or
+// lies behind the last.
+template <typename Isa, bool kSigned>
+inline void pieces(const uint8_t* from, int64_t count, int64_t pitch, int64_t length,
+                   const uint8_t* end, typename Isa::Element* to) {
+  const bool is_short = length < kWhole && from + (count - 1) * pitch + kWhole <= end;
+  for (int64_t i = 0; i < count; ++i, from += pitch, to += length)
+    if (is_short)
+      whole<Isa, kSigned>(from, to);
+    else
+      copied<Isa, kSigned>(from, length, to);
+}
+
+template <typename Isa>
+inline void pieces(const uint8_t* from, int64_t count, int64_t pitch, int64_t length,
+                   bool is_signed, const uint8_t* end, typename Isa::Element* to) {
+  if (is_signed)
+    pieces<Isa, true>(from, count, pitch, length, end, to);
+  else
+    pieces<Isa, false>(from, count, pitch, length, end, to);
 }
 
 // Hands `act` the width of a tile: a constant, which loops are unrolled for, but at the end.
