@@ -62,6 +62,10 @@ QIR_INLINED I32 widened(Vector x) {
 }
 #endif
 
+QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int64_t lanes) {
+  return is_signed ? widened(load<SignedBytes>(from, lanes)) : widened(load<Bytes>(from, lanes));
+}
+
 // Products of numbers of 16 bits, the second of them without its sign's copies in the upper half.
 QIR_INLINED I32 times(I32 x, I32 y) {
 #if QIR_LANES == 16

@@ -4,7 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
+#if QIR_LANES == 16
+#include "half_even.h"
+#endif
 #include "kernels.h"
 #include "lanes.h"
 
@@ -107,10 +111,6 @@ QIR_INLINED void by_contract(const Epilogue& e, const Act& act) {
   }
 }
 
-QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int64_t lanes) {
-  return is_signed ? widened(load<SignedBytes>(from, lanes)) : widened(load<Bytes>(from, lanes));
-}
-
 // Rescaled sums to y[rows][pitch], with the other tensor, which lies like y, added if there is one.
 template <typename Rescale, bool kAdds, typename Width>
 QIR_INLINED void rescaled(const Epilogue& e, const Residual* residual, const uint8_t* other,
@@ -150,6 +150,14 @@ template <typename Width>
 QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums& sums,
                         int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch) {
   const uint8_t* other = residual == nullptr ? nullptr : residual->other + place;
+#if QIR_LANES == 16
+  if constexpr (std::is_same_v<Width, std::integral_constant<int64_t, 2 * kLanes>>)
+    if (e.contract == Contract::kF32HalfEven) {
+      const std::integral_constant<int64_t, kLanes> lanes;
+      const Channels channels[] = {{sums, 0, lanes}, {sums, kLanes, lanes}};
+      return half_even(e, residual, other, channels, sums.rows, channel, y + place, pitch);
+    }
+#endif
   by_contract(e, [&](auto rescale) __attribute__((always_inline)) {
     using Rescale = typename decltype(rescale)::Type;
     rescaled<Rescale>(e, residual, other, sums, channel, width, y + place, pitch);
