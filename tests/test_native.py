@@ -93,6 +93,32 @@ def test_convolutions(data, seed):
 
 @settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
+def test_convolutions_whose_windows_are_not_gathered(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    a, kernel = draw(windows()), draw(st.tuples(st.integers(1, 5), FEW))
+    a["strides"] = (1, 1)
+    height, width = map(covered, (draw(SIZES), draw(SIZES)), kernel, a["dilation"])
+    inner, outputs = draw(st.sampled_from([32, 36, 64, 192])), draw(st.integers(1, 80))
+    x = stored(draw, rng, draw(FEW), height, width, inner)
+    w, b = weights(rng, (*kernel, inner, outputs), outputs)
+    finish = draw(finishes(outputs, inner * kernel[0] * kernel[1], rng))
+    agrees(xla.conv(x, w, b, kernel="valid", **a, **finish), (x,), rng)
+
+
+@pytest.mark.parametrize("low, high", [(-128, 127), (-20, 100)])
+def test_sums_far_beyond_what_bytes_and_words_hold(low, high):
+    rng = np.random.default_rng(0)
+    x = parameter("x", Element(DTYPES["i8"], Grid(0.05, 3))[70, 64])
+    w, b = weights(rng, (64, 64), 64)
+    scale = np.float64(10.0) ** rng.uniform(-12, 9, 64)
+    for zero in (-128, 0, 127):
+        finish = {"to": Element(DTYPES["i8"], Grid(0.1, zero)), "clamp": (low, high),
+                  "rescale": derive("f32_half_even", scale)}  # fmt: skip
+        agrees(xla.dot(x, w, b, **finish), (x,), rng)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.data(), SEEDS)
 def test_depthwise_convolutions(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
     a, kernel = draw(windows()), draw(st.tuples(FEW, FEW))

@@ -43,10 +43,32 @@ struct Amx {
 
   static uint8_t element(uint8_t stored, bool) { return stored; }
 
+  template <bool kSigned, bool kTwo>
+  QIR_INLINED static void step(const uint8_t* a, int64_t pitch, const int8_t* b) {
+    _tile_loadd(6, b, kColumns * kDepth);
+    _tile_loadd(7, b + 64, kColumns * kDepth);
+    _tile_loadd(4, a, pitch);
+    if constexpr (kTwo) _tile_loadd(5, a + 16 * pitch, pitch);
+    if constexpr (kSigned) {
+      _tile_dpbssd(0, 4, 6);
+      _tile_dpbssd(1, 4, 7);
+      if constexpr (kTwo) {
+        _tile_dpbssd(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+      }
+    } else {
+      _tile_dpbusd(0, 4, 6);
+      _tile_dpbusd(1, 4, 7);
+      if constexpr (kTwo) {
+        _tile_dpbusd(2, 5, 6);
+        _tile_dpbusd(3, 5, 7);
+      }
+    }
+  }
+
   // More than 16 rows: two tiles of them.
   template <bool kSigned, bool kTwo>
-  static void product(const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
-                      int32_t (*acc)[kColumns]) {
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
     asm volatile("" ::: "memory");  // tiles are read behind the compiler's back
     _tile_zero(0);
     _tile_zero(1);
@@ -54,26 +76,10 @@ struct Amx {
       _tile_zero(2);
       _tile_zero(3);
     }
-    for (int64_t k = 0; k < steps; k += 16, a += kInner, b += kColumns * kInner) {
-      _tile_loadd(6, b, kColumns * kDepth);
-      _tile_loadd(7, b + 64, kColumns * kDepth);
-      _tile_loadd(4, a, lda);
-      if constexpr (kTwo) _tile_loadd(5, a + 16 * lda, lda);
-      if constexpr (kSigned) {
-        _tile_dpbssd(0, 4, 6);
-        _tile_dpbssd(1, 4, 7);
-        if constexpr (kTwo) {
-          _tile_dpbssd(2, 5, 6);
-          _tile_dpbssd(3, 5, 7);
-        }
-      } else {
-        _tile_dpbusd(0, 4, 6);
-        _tile_dpbusd(1, 4, 7);
-        if constexpr (kTwo) {
-          _tile_dpbusd(2, 5, 6);
-          _tile_dpbusd(3, 5, 7);
-        }
-      }
+    for (int64_t run = 0; run < left.runs; ++run) {
+      const uint8_t* a = left.rows + left.starts[run];
+      for (int64_t k = 0; k < left.steps; k += 16, a += kInner, b += kColumns * kInner)
+        step<kSigned, kTwo>(a, left.pitch, b);
     }
     _tile_stored(0, acc[0], kPitch);
     _tile_stored(1, acc[0] + 16, kPitch);
@@ -84,14 +90,12 @@ struct Amx {
     asm volatile("" ::: "memory");
   }
 
-  static void multiply(int64_t count, const uint8_t* a, int64_t lda, const int8_t* b,
-                       int64_t steps, int32_t (*acc)[kColumns], bool is_signed) {
+  static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
+                       int32_t (*acc)[kColumns], bool is_signed) {
     if (count > 16)
-      is_signed ? product<true, true>(a, lda, b, steps, acc)
-                : product<false, true>(a, lda, b, steps, acc);
+      is_signed ? product<true, true>(left, b, acc) : product<false, true>(left, b, acc);
     else
-      is_signed ? product<true, false>(a, lda, b, steps, acc)
-                : product<false, false>(a, lda, b, steps, acc);
+      is_signed ? product<true, false>(left, b, acc) : product<false, false>(left, b, acc);
   }
 };
 

@@ -32,24 +32,26 @@ struct Avx2 {
     return is_signed ? static_cast<int8_t>(stored) : stored;
   }
 
-  static void multiply(int64_t count, const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
+  static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
                        int32_t (*acc)[kColumns], bool) {
-    by_count<Avx2>(count, a, lda, b, steps, acc);
+    by_count<Avx2>(count, left, b, acc);
   }
 
   template <int kCount>
-  static void product(const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
-                      int32_t (*acc)[kColumns]) {
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
     __m256i sums[kCount][2];
     for (auto& row : sums) row[0] = row[1] = _mm256_setzero_si256();
-    for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
-      const __m256i left = wide(b), right = wide(b + 16);
-      for (int r = 0; r < kCount; ++r) {
-        int32_t pair;
-        std::memcpy(&pair, a + r * lda + 2 * k, sizeof(pair));
-        const __m256i both = _mm256_set1_epi32(pair);
-        sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(both, left));
-        sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(both, right));
+    for (int64_t run = 0; run < left.runs; ++run) {
+      const Element* a = left.rows + left.starts[run];
+      for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth) {
+        const __m256i low = wide(b), high = wide(b + 16);
+        for (int r = 0; r < kCount; ++r) {
+          int32_t pair;
+          std::memcpy(&pair, a + r * left.pitch + 2 * k, sizeof(pair));
+          const __m256i both = _mm256_set1_epi32(pair);
+          sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(both, low));
+          sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(both, high));
+        }
       }
     }
     for (int r = 0; r < kCount; ++r)

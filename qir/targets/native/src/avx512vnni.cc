@@ -32,24 +32,26 @@ struct Avx512Vnni {
     return is_signed ? stored ^ 0x80 : stored;
   }
 
-  static void multiply(int64_t count, const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
+  static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
                        int32_t (*acc)[kColumns], bool) {
-    by_count<Avx512Vnni>(count, a, lda, b, steps, acc);
+    by_count<Avx512Vnni>(count, left, b, acc);
   }
 
   template <int kCount>
-  static void product(const uint8_t* a, int64_t lda, const int8_t* b, int64_t steps,
-                      int32_t (*acc)[kColumns]) {
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
     __m512i sums[kCount][2];
     for (auto& row : sums) row[0] = row[1] = _mm512_setzero_si512();
-    for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth) {
-      const __m512i left = _mm512_loadu_si512(b), right = _mm512_loadu_si512(b + 64);
-      for (int r = 0; r < kCount; ++r) {
-        int32_t four;
-        std::memcpy(&four, a + r * lda + 4 * k, sizeof(four));
-        const __m512i all = _mm512_set1_epi32(four);
-        sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], all, left);
-        sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], all, right);
+    for (int64_t run = 0; run < left.runs; ++run) {
+      const Element* a = left.rows + left.starts[run];
+      for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth) {
+        const __m512i low = _mm512_loadu_si512(b), high = _mm512_loadu_si512(b + 64);
+        for (int r = 0; r < kCount; ++r) {
+          int32_t four;
+          std::memcpy(&four, a + r * left.pitch + 4 * k, sizeof(four));
+          const __m512i all = _mm512_set1_epi32(four);
+          sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], all, low);
+          sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], all, high);
+        }
       }
     }
     for (int r = 0; r < kCount; ++r)

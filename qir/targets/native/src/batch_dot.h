@@ -65,7 +65,7 @@ struct BatchDot {
       for (int64_t k = 0; k < lda; k += Isa::kDepth)
         pack(from + k * down + first * right, std::clamp<int64_t>(p.inner - k, 0, Isa::kDepth),
              width, start + k * Isa::kColumns);
-      Isa::multiply(1, ones, lda, start, steps, sums, false);
+      Isa::multiply(1, Left<Element>{ones, lda, steps}, start, sums, false);
       for (int64_t j = 0; j < Isa::kColumns; ++j) begin[j] = constant - a_zero * sums[0][j];
     }
   }
@@ -95,7 +95,7 @@ struct BatchDot {
   void multiply(int64_t count, const Element* rows, const int32_t* taken, const int8_t* packed,
                 const int32_t* begin, int64_t first, uint8_t* y) const {
     alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
-    Isa::multiply(count, rows, lda, packed, steps, acc, a.is_signed);
+    Isa::multiply(count, Left<Element>{rows, lda, steps}, packed, acc, a.is_signed);
     const Sums sums{count, Isa::kColumns, acc[0], begin, taken};
     by_width<Isa>(std::min(p.columns - first, Isa::kColumns), [&](auto width) {
       finish(p.epilogue, nullptr, sums, first, width, y, first, p.columns);

@@ -37,7 +37,12 @@ struct Product {
 
   int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
 
-  Element element(uint8_t stored) const { return Isa::element(stored, c.is_signed); }
+  // What the padding of an image holds.
+  Element fill_of(int64_t image) const {
+    const bool has_reals = c.reals != nullptr;
+    return Isa::element(has_reals ? static_cast<uint8_t>(c.reals->image_zero[image]) : c.fill,
+                        c.is_signed);
+  }
 
   void copy(const uint8_t* from, int64_t count, Element* to) const {
     c.is_signed ? copied<Isa, true>(from, count, to) : copied<Isa, false>(from, count, to);
@@ -65,8 +70,7 @@ struct Product {
   void gather(const Place& at, int64_t group, Element* to) const {
     const int64_t x0 = at.x * w.stride[1] - w.before[1], y0 = at.y * w.stride[0] - w.before[0];
     const uint8_t* image = c.x + at.image * w.height * w.width * w.channels + group * inner;
-    const auto fill = c.reals == nullptr ? c.fill
-                                         : static_cast<uint8_t>(c.reals->image_zero[at.image]);
+    const Element fill = fill_of(at.image);
     const bool is_run = w.dilation[1] == 1 && w.groups == 1 && x0 >= 0 &&
                         x0 + w.kernel[1] <= w.width;  // a row of the window is one piece of x
     if (is_run && y0 >= 0 && y0 + (w.kernel[0] - 1) * w.dilation[0] < w.height)
@@ -76,9 +80,9 @@ struct Product {
     for (int64_t i = 0; i < w.kernel[0]; ++i, to += w.kernel[1] * inner) {
       const int64_t y = y0 + i * w.dilation[0];
       if (y < 0 || y >= w.height)
-        std::fill_n(to, w.kernel[1] * inner, element(fill));
+        std::fill_n(to, w.kernel[1] * inner, fill);
       else
-        gather_row(image + y * w.width * w.channels, x0, element(fill), to);
+        gather_row(image + y * w.width * w.channels, x0, fill, to);
     }
   }
 
@@ -101,20 +105,15 @@ struct Product {
     }
   }
 
-  struct Rows {
-    const Element* start;
-    int64_t pitch;
-  };
-
   // Up to kRows rows of the result from `row` on, in the columns of a tile of a group.
   struct Part {
     int64_t row, count, group, tile;
   };
   using Acc = int32_t (*)[Isa::kColumns];
 
-  void multiply(const Part& at, const Element* a, int64_t pitch, Acc acc) const {
+  void multiply(const Part& at, const Left<Element>& left, Acc acc) const {
     const int8_t* b = c.packed + (at.group * tiles + at.tile) * lda * Isa::kColumns;
-    Isa::multiply(at.count, a, pitch, b, steps, acc, c.is_signed);
+    Isa::multiply(at.count, left, b, acc, c.is_signed);
   }
 
   void write(const Part& at, Acc acc) const {
@@ -132,35 +131,35 @@ struct Product {
 
   // Rows from `row` on, gathered unless they can be read where they lie: what is read of the next
   // row meets weights of zero, and after the last row there is none.
-  Rows rows_of(int64_t row, int64_t count, int64_t group) const {
+  Left<Element> rows_of(int64_t row, int64_t count, int64_t group) const {
     if constexpr (std::is_same_v<Element, uint8_t>) {
       const bool is_last = (row + count) * depth + lda - depth > rows * depth;
       if (lies_in_x && count % Isa::kGathered == 0 && !is_last)
-        return {c.x + row * depth, depth};
+        return {c.x + row * depth, depth, steps};
     }
     thread_local std::vector<Element> gathered;
     gathered.resize(round_up(count, Isa::kGathered) * lda + kWhole);
     Place at = place_of(row);
     for (int64_t r = 0; r < count; ++r, step(at)) gather(at, group, gathered.data() + r * lda);
-    return {gathered.data(), lda};
+    return {gathered.data(), lda, steps};
   }
 
-  // Rows from `row` on by the tiles from `first` to `last`. A part is written after the next one is
-  // multiplied: its epilogue does not wait for the sums, and AMX works on meanwhile.
+  // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
-    [[maybe_unused]] const typename Isa::Ready ready;
-    alignas(64) int32_t acc[2][Isa::kRows][Isa::kColumns];
-    const Rows a = rows_of(row, count, group);
-    Part before{};
-    int64_t done = 0;
-    for (int64_t tile = first; tile < last; ++tile)
-      for (int64_t r = 0; r < count; r += Isa::kRows, ++done) {
-        const Part now{row + r, std::min<int64_t>(Isa::kRows, count - r), group, tile};
-        multiply(now, a.start + r * a.pitch, a.pitch, acc[done % 2]);
-        if (done > 0) write(before, acc[(done - 1) % 2]);
-        before = now;
-      }
-    if (done > 0) write(before, acc[(done - 1) % 2]);
+    const Left<Element> all = rows_of(row, count, group);
+    const int64_t units = ceil_div(count, Isa::kRows);
+    const auto part = [&](int64_t i) {
+      const int64_t r = i % units * Isa::kRows;
+      return Part{row + r, std::min<int64_t>(Isa::kRows, count - r), group, first + i / units};
+    };
+    overlapped<Isa>(
+        units * (last - first),
+        [&](int64_t i, Acc acc) {
+          Left<Element> left = all;
+          left.rows += i % units * Isa::kRows * left.pitch;
+          multiply(part(i), left, acc);
+        },
+        [&](int64_t i, Acc acc) { write(part(i), acc); });
   }
 
   // Blocks of rows, of sizes that differ by one step of the product, are the tasks. Where there are
@@ -181,11 +180,6 @@ struct Product {
     });
   }
 };
-
-template <typename Isa>
-void conv(const Windows& windows, const Convolution& convolution) {
-  Product<Isa>{windows, convolution}.run();
-}
 
 }  // namespace
 }  // namespace qir

@@ -8,10 +8,10 @@
 #include <limits>
 #include <vector>
 
-#include "convolution.h"
 #include "depthwise.h"
 #include "kernels.h"
 #include "lanes.h"
+#include "padded.h"
 #include "requantize.h"
 #include "threads.h"
 

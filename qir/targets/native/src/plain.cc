@@ -19,19 +19,21 @@ struct Plain {
     return is_signed ? static_cast<int8_t>(stored) : stored;
   }
 
-  static void multiply(int64_t count, const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
+  static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
                        int32_t (*acc)[kColumns], bool) {
-    by_count<Plain>(count, a, lda, b, steps, acc);
+    by_count<Plain>(count, left, b, acc);
   }
 
   template <int kCount>
-  static void product(const int16_t* a, int64_t lda, const int8_t* b, int64_t steps,
-                      int32_t (*acc)[kColumns]) {
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
     for (int r = 0; r < kCount; ++r) std::fill_n(acc[r], kColumns, 0);
-    for (int64_t k = 0; k < steps; ++k, b += kColumns * kDepth)
-      for (int r = 0; r < kCount; ++r)
-        for (int64_t j = 0; j < kColumns; ++j)
-          acc[r][j] += a[r * lda + 2 * k] * b[2 * j] + a[r * lda + 2 * k + 1] * b[2 * j + 1];
+    for (int64_t run = 0; run < left.runs; ++run) {
+      const Element* a = left.rows + left.starts[run];
+      for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth)
+        for (int r = 0; r < kCount; ++r)
+          for (int64_t j = 0; j < kColumns; ++j)
+            acc[r][j] += a[r * left.pitch + 2 * k] * b[2 * j] + a[r * left.pitch + 2 * k + 1] * b[2 * j + 1];
+    }
   }
 };
 

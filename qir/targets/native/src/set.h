@@ -2,13 +2,13 @@
 #pragma once
 
 #include "batch_dot.h"
-#include "convolution.h"
 #include "depthwise.h"
 #if QIR_TAPS == 4
 #include "depthwise_fours.h"
 #endif
 #include "hybrid.h"
 #include "kernels.h"
+#include "padded.h"
 #include "rows.h"
 
 namespace qir {

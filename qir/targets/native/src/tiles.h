@@ -3,8 +3,8 @@
 // An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
 // kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kColumns,
 // kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
-// multiply(count, a, lda, b, steps, acc, is_signed), acc[count][kColumns] = a[count][steps *
-// kDepth] * b, where a is what the bytes of x became, signed or not.
+// multiply(count, left, b, acc, is_signed), acc[count][kColumns] = left[count] * b, where the rows
+// are what the bytes of x became, signed or not.
 #pragma once
 
 #include <cstdint>
@@ -21,14 +21,37 @@ inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 struct AlwaysReady {};
 
+// The rows that a product reads, `pitch` elements apart. Each is some runs of `steps` * kDepth
+// elements, which start so far from where the row does.
+template <typename Element>
+struct Left {
+  static constexpr int64_t kAtOnce = 0;
+  const Element* rows;
+  int64_t pitch, steps, runs = 1;
+  const int64_t* starts = &kAtOnce;
+};
+
+// Calls multiply(i, acc) for each of `count` products, and write(i, acc) after the next of them is
+// multiplied: an epilogue does not wait for its sums, and AMX works on meanwhile.
+template <typename Isa, typename Multiply, typename Write>
+void overlapped(int64_t count, const Multiply& multiply, const Write& write) {
+  [[maybe_unused]] const typename Isa::Ready ready;
+  alignas(64) int32_t acc[2][Isa::kRows][Isa::kColumns];
+  for (int64_t i = 0; i <= count; ++i) {
+    if (i < count) multiply(i, acc[i % 2]);
+    if (i > 0) write(i - 1, acc[(i - 1) % 2]);
+  }
+}
+
 template <typename Isa, int... kCounts, typename... Arguments>
-void by_count(int64_t count, std::integer_sequence<int, kCounts...>, Arguments... arguments) {
+void by_count(int64_t count, std::integer_sequence<int, kCounts...>,
+              const Arguments&... arguments) {
   ((count == kCounts + 1 ? Isa::template product<kCounts + 1>(arguments...) : void()), ...);
 }
 
 // `multiply` of a set whose product<kCount> knows its rows when it is compiled.
 template <typename Isa, typename... Arguments>
-void by_count(int64_t count, Arguments... arguments) {
+void by_count(int64_t count, const Arguments&... arguments) {
   by_count<Isa>(count, std::make_integer_sequence<int, Isa::kRows>(), arguments...);
 }
 
