@@ -292,7 +292,7 @@ def test_ten_thousand_calls_from_eight_threads_and_a_fork_in_between():
     assert not done.returncode, done.stderr
     child, grown = done.stdout.splitlines()
     assert child == "child 0"
-    assert int(grown.rpartition(" ")[2]) <= 16  # what a call leaves behind would be here 5,000 times
+    assert int(grown.rpartition(" ")[2]) <= 16  # of about 5,000 calls
 
 
 def _run(program: str, timeout=None, **environment: str):

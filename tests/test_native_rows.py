@@ -1,10 +1,10 @@
-"""The C++ kernels of softmax, norms and tables: every integer that the numpy meaning gives."""
+"""The C++ kernels of softmax, norms, tables and pools: every integer that numpy gives."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qir.dialects import int8
+from qir.dialects import int8, nn
 
 from qir.evaluate import evaluate
 from qir.ir import Func, const, parameter
@@ -13,7 +13,7 @@ from qir.types import DTYPES, Element, Grid, tensor
 
 pytest.importorskip("jax")
 calls = pytest.importorskip("qir.targets.native.calls")
-from qir.targets.native import rows  # noqa: E402
+from qir.targets.native import pools, rows  # noqa: E402
 from qir.targets.native.library import library, native_calls  # noqa: E402
 from qir.targets.xla.compile import compile_func  # noqa: E402
 
@@ -38,11 +38,11 @@ def values_of(x, rng) -> np.ndarray:
     return np.clip(values, x.type.lo, x.type.hi).astype(x.dtype.numpy)
 
 
-def agrees(op, xs, values) -> None:
+def agrees(op, xs, values, of=rows) -> None:
     """Fail where the kernel is not called or differs from numpy in one value."""
     func = Func("main", xs, (op,))
     with native_calls():
-        assert rows.serves(op)
+        assert of.serves(op)
     (found,) = compile_func(func)(*values)
     np.testing.assert_array_equal(np.asarray(found), evaluate(func, values)[0])
 
@@ -101,3 +101,21 @@ def test_tables(data, seed):
     entries = rng.integers(to.lo, to.hi + 1, 256).astype(to.dtype.numpy)
     values = rng.integers(x.type.lo, x.type.hi + 1, x.shape).astype(x.dtype.numpy)
     agrees(int8.table(x, const(entries, to[256,]), to=to), (x,), [values])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data(), SEEDS, st.booleans())
+def test_pools(data, seed, is_max):
+    rng, draw = np.random.default_rng(seed), data.draw
+    window, strides = (draw(st.tuples(FEW, FEW)) for _ in range(2))
+    pads = tuple((draw(st.integers(0, k - 1)), draw(st.integers(0, k - 1))) for k in window)
+    size = [draw(st.integers(k, 12)) for k in window]
+    x = parameter("x", element(draw, rng)[draw(FEW), *size, draw(st.integers(1, 150))])
+    values = rng.integers(x.type.lo, x.type.hi + 1, x.shape).astype(x.dtype.numpy)
+    where = {"window": window, "strides": strides, "padding": pads}
+    if is_max:
+        op = nn.max_pool(x, **where)
+    else:
+        clamp = draw(st.sampled_from([None, (int(x.type.zero), x.type.hi)]))
+        op = int8.avg_pool(x, to=x.type.element, clamp=clamp, **where)
+    agrees(op, (x,), [values], pools)

@@ -16,7 +16,7 @@ from jax import ffi
 from ...errors import QirError, QirWarning, suggestion
 
 CALLS = ("qir_conv", "qir_conv_sum", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
-         "qir_hybrid_depthwise", "qir_softmax", "qir_norm", "qir_table")  # fmt: skip
+         "qir_hybrid_depthwise", "qir_pool", "qir_softmax", "qir_norm", "qir_table")  # fmt: skip
 SETS = ("plain", "avx2", "avx512vnni", "amx")
 NUMBERS = ("columns", "depth", "inner", "offset", "taps", "threads")
 STEM = "_kernels"

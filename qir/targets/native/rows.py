@@ -36,8 +36,9 @@ def norm(op: Op, x, gamma, beta=None):
                mantissa, 29 - FRACTION - exponent)  # fmt: skip
     beta = jnp.zeros(x.shape[-1], jnp.int32) if beta is None else jnp.asarray(beta)
     rescale = numbers_of(op.attributes["rescale"], x.shape[-1])
-    return _call("qir_norm", op)(x, jnp.asarray(gamma), beta, *rescale,
-                                 norm=np.array(numbers, np.int64), finish=finish_of(op))  # fmt: skip
+    call = _call("qir_norm", op)
+    return call(x, jnp.asarray(gamma), beta, *rescale, norm=np.array(numbers, np.int64),
+                finish=finish_of(op))  # fmt: skip
 
 
 def table(op: Op, x, values):

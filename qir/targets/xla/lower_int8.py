@@ -18,6 +18,7 @@ from ... import shapes
 from ...errors import QirError
 from ...ir import place_of
 from ...rounding import contract
+from ..native import pools
 from ..native import rows as native
 from . import rescale, words
 from .kernels.norm import layer_norm, rms_norm
@@ -301,6 +302,8 @@ def _(op, x, thresholds):
 
 @lowers("int8.avg_pool")
 def _(op, x):
+    if pools.serves(op):
+        return pools.pool(op, x)
     if op.operands[0].dtype.name in ("i8", "u8"):
         return jnp.clip(average_pool(x, pool_geometry(op)), *bounds(op))
     total = window_reduced(op, x.astype(jnp.int32), np.int32(0), lax.add)

@@ -8,6 +8,7 @@ from jax import lax
 
 from ... import shapes
 from ...windows import windows
+from ..native import pools
 from .kernels import stored
 from .kernels.geometry import Geometry
 from .kernels.pool import max_pool
@@ -158,6 +159,8 @@ def _(op, x):
 
 @lowers("nn.max_pool")
 def _(op, x):
+    if pools.serves(op):
+        return pools.pool(op, x)
     if op.dtype.name == "i8":
         return max_pool(x, pool_geometry(op))
     lowest = -np.inf if op.type.is_float else op.type.lo

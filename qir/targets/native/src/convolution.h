@@ -169,7 +169,7 @@ struct Product {
     const int64_t units = ceil_div(rows, Isa::kRows), threads = thread_count();
     int64_t blocks = ceil_div(units, std::clamp<int64_t>(fitting, 1, 8));
     if (blocks * w.groups < 4 * threads) blocks = std::min(units, round_up(blocks, threads));
-    const int64_t few = lies_in_x ? 2 * threads : threads;
+    const int64_t few = lies_in_x ? 4 * threads : 2 * threads;
     const int64_t parts = threads == 1 ? 1 : std::min(tiles, ceil_div(few, blocks * w.groups));
     parallel_for(blocks * w.groups * parts, [&](int64_t task) {
       const int64_t part = task % parts, group = task / parts % w.groups;

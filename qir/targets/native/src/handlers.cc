@@ -99,6 +99,19 @@ ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::
   return ffi::Error::Success();
 }
 
+// pool: whether it is of the largest, and the bounds of a mean. The windows are those of a depthwise
+// convolution.
+ffi::Error pool(ffi::AnyBuffer x, ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers pool) {
+  Windows w;
+  if (!read(x, windows, w) || !fits(*y, w) || w.outputs != w.channels || pool.size() != 3 ||
+      y->element_type() != x.element_type())
+    return misfit();
+  const auto at = [&](int i) { return static_cast<int32_t>(pool.begin()[i]); };
+  chosen().pool(w, {bytes(x), x.element_type() == ffi::DataType::S8, at(0) != 0, at(1), at(2),
+                    static_cast<uint8_t*>(y->untyped_data())});
+  return ffi::Error::Success();
+}
+
 // shape: the batch, rows, inner, columns. strides: of a, then of b. zeros: of both.
 ffi::Error batch_dot(ffi::AnyBuffer a, ffi::AnyBuffer b, ffi::AnyBuffer scale,
                      ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y, Numbers shape,
@@ -174,6 +187,14 @@ auto products_binding() {
       .Attr<Numbers>("finish");
 }
 
+auto pool_binding() {
+  return ffi::Ffi::Bind()
+      .Arg<ffi::AnyBuffer>()
+      .Ret<ffi::AnyBuffer>()
+      .Attr<Numbers>("windows")
+      .Attr<Numbers>("pool");
+}
+
 auto layer_arguments() {
   return ffi::Ffi::Bind()
       .Arg<ffi::AnyBuffer>()           // x
@@ -207,6 +228,7 @@ QIR_PUBLIC XLA_FFI_Error* qir_conv(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_conv_sum(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_depthwise(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_batch_dot(XLA_FFI_CallFrame*);
+QIR_PUBLIC XLA_FFI_Error* qir_pool(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_hybrid_conv(XLA_FFI_CallFrame*);
 QIR_PUBLIC XLA_FFI_Error* qir_hybrid_depthwise(XLA_FFI_CallFrame*);
 
@@ -224,6 +246,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv, qir::conv, qir::binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_conv_sum, qir::conv_sum, qir::sum_binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_depthwise, qir::depthwise, qir::binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_batch_dot, qir::batch_dot, qir::products_binding());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_pool, qir::pool, qir::pool_binding());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(qir_hybrid_conv,
                               (qir::hybrid<xla::ffi::S8, &qir::Kernels::hybrid_conv>),
                               qir::hybrid_binding());

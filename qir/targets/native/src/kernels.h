@@ -144,6 +144,14 @@ struct Table {
   uint8_t* y;
 };
 
+// The largest element of each window, or the mean of those inside the image between two bounds.
+struct Pool {
+  const uint8_t* x;
+  bool is_signed, is_max;
+  int32_t low, high;
+  uint8_t* y;
+};
+
 // How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
 // [N / columns, K / depth, columns, depth], padded with zeros, K to a multiple of `inner`. offset:
 // what is added to a signed x before the product, which the bias has to make up for. taps: how many
@@ -160,6 +168,7 @@ struct Kernels {
   void (*batch_dot)(const Products&);
   void (*hybrid_conv)(const Windows&, const Hybrid&);
   void (*hybrid_depthwise)(const Windows&, const Hybrid&);
+  void (*pool)(const Windows&, const Pool&);
   void (*softmax)(const Softmax&);
   void (*norm)(const Norm&);
   void (*table)(const Table&);

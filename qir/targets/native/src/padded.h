@@ -90,7 +90,7 @@ struct Padded {
   void run() const {
     const int64_t height = std::clamp<int64_t>(kPlaces / width, 1, w.out_height);
     const int64_t blocks = ceil_div(w.out_height, height), threads = thread_count();
-    const int64_t parts = threads == 1 ? 1 : std::min(p.tiles, ceil_div(threads, w.n * blocks));
+    const int64_t parts = threads == 1 ? 1 : std::min(p.tiles, ceil_div(2 * threads, w.n * blocks));
     parallel_for(w.n * blocks * parts, [&](int64_t task) {
       const int64_t part = task % parts, at = task / parts % blocks;
       block(task / parts / blocks, w.out_height * at / blocks, w.out_height * (at + 1) / blocks,

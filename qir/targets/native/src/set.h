@@ -9,6 +9,7 @@
 #include "hybrid.h"
 #include "kernels.h"
 #include "padded.h"
+#include "pools.h"
 #include "rows.h"
 
 namespace qir {
@@ -22,8 +23,8 @@ constexpr Kernels kernels_of(const char* name) {
 #else
           depthwise,
 #endif
-          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise, softmax, norm,
-          table};
+          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise, pool, softmax,
+          norm, table};
 }
 
 }  // namespace
