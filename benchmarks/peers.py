@@ -24,7 +24,7 @@ from qir.text import write_atomically
 
 from . import measure
 from .large_models import Subject
-from .models import encoder, mobilenet_v2, resnet50
+from .models import efficientnet, encoder, mobilenet_v2, resnet50
 from .models.random_inputs import images, tokens
 
 FILES = Path(__file__).resolve().parent.parent / "build" / "peers"
@@ -36,6 +36,7 @@ MINILM = {"layers": 6, "hidden": 384, "heads": 12, "intermediate": 1536}
 MODELS = {
     "ResNet-50": Subject(resnet50.build, images),
     "MobileNetV2": Subject(mobilenet_v2.build, images),
+    "EfficientNet-B0": Subject(efficientnet.build, images),
     "MiniLM-L6 encoder": Subject(partial(encoder.build, **MINILM), partial(tokens, width=384)),
     "BERT-base encoder": Subject(encoder.build, tokens),
 }

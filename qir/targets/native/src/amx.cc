@@ -15,6 +15,7 @@
 #else
 #pragma GCC target("amx-tile,amx-int8,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx2,fma,prefer-vector-width=512")
 #endif
+#define QIR_VBMI
 #define QIR_TAPS 4
 #define QIR_LANES 16
 #include "set.h"

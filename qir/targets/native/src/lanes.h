@@ -1,6 +1,6 @@
 // Several channels or elements at a time, in types that every compiler turns into what the set has.
 // Arithmetic is by lane; a comparison that holds is -1. QIR_LANES: as many as are 32-bit numbers of
-// a register.
+// a register; QIR_VBMI: bytes can be permuted across two.
 #pragma once
 
 #include <cstdint>
@@ -102,7 +102,7 @@ QIR_INLINED Bytes narrow(I32 x) { return __builtin_convertvector(x, Bytes); }
 QIR_INLINED void looked_up(const uint8_t* entries, const uint8_t* from, int64_t count,
                            uint8_t* to) {
   int64_t i = 0;
-#if defined(__AVX512VBMI__)
+#if defined(QIR_VBMI)
   __m512i part[4];
   for (int k = 0; k < 4; ++k) part[k] = _mm512_loadu_si512(entries + 64 * k);
   for (; i + 64 <= count; i += 64) {
