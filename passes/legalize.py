@@ -1,5 +1,6 @@
 """Bring a lowered graph into the form that a target runs."""
 
+from qir.attributes import ReadFile
 from qir.errors import QirError
 from qir.forms import complaints
 from qir.graph_pass import graph_pass
@@ -11,15 +12,16 @@ from qir.target import Target
 
 
 @graph_pass("mixed -> {target}")
-def legalize(func: Func, *, target: str = "xla") -> Func:
+def legalize(func: Func, *, target: str = "xla", profile: ReadFile | None = None) -> Func:
     """Apply the rules of a target; QirError lists every op that it does not take, and why.
 
+    profile: a file of kernels that `qir tune` measured fastest, for targets that have several.
     Schemes of ops have had their effect, and are left out.
     """
     found = target_named(target)
     func = transform(func, _without_scheme) if any(map(scheme_of, func.ops)) else func
     with recorded() as firings:
-        func = rewrite(func, *found.legalization())
+        func = rewrite(func, *found.legalization(profile))
     illegal = list(complaints(func, found.form))
     if not illegal:
         return func

@@ -1,5 +1,6 @@
 """The Python API: trace, quantize, load, save, compile."""
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -89,14 +90,14 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
     """
     module, calibration = _traced(model, example_args, calibration)
     lowered: dict[str, Func] = {}
-    used: dict[str, str] = {}
+    used: dict[str, object] = {}
     ranges: list[str] = []
 
     def watch(done: Done) -> None:
         ranges.extend(ranges_in(done))
         if done.step.action.name == "legalize":
             lowered[done.before.name] = done.before
-            used["target"] = done.step.options.get("target", target)
+            used.update(done.step.options)
         if listen is not None:
             listen(done)
 
@@ -106,14 +107,15 @@ def quantize(model, example_args=None, calibration=None, pipeline: str = "ptq_in
     made_by = origin(module, compose(pipeline, parameters=given), ranges)
     kept = Module(tuple(lowered.get(f.name, f) for f in result.funcs), {"origin": made_by})
     return Quantized(kept, used.get("target", target), pipeline, float_module=module, final=result,
-                     rankings=tuple(rankings))  # fmt: skip
+                     rankings=tuple(rankings), profile=used.get("profile"))  # fmt: skip
 
 
-def load(path: str | Path, target: str = "xla", kernels: str = "xnnpack") -> "Quantized":
+def load(path: str | Path, target: str = "xla", kernels: str = "xnnpack",
+         profile: str | None = None) -> "Quantized":  # fmt: skip
     """A saved model as a callable: a graph of qir, or a `.tflite` file that anybody made.
 
     kernels: whose arithmetic a `.tflite` model is to have, `tflite_reference`, `tflite_builtin` or
-    `xnnpack`; other graphs state theirs.
+    `xnnpack`; other graphs state theirs. profile: a file of `qir tune`.
     """
     registry.load_dialects()
     registry.target_named(target)
@@ -121,7 +123,7 @@ def load(path: str | Path, target: str = "xla", kernels: str = "xnnpack") -> "Qu
     if is_tflite(path):
         steps = compose(f"expand_tfl(kernels={kernels}), canonicalize")
         module = Module(tuple(run_steps(steps, func) for func in module.funcs), module.headers)
-    return Quantized(module, target)
+    return Quantized(module, target, profile=profile)
 
 
 def read_model(path: str | Path) -> Module:
@@ -151,14 +153,15 @@ def save(module: Module | Func, path: str | Path) -> None:
     save_module(Module((module,)) if isinstance(module, Func) else _module_of(module), path)
 
 
-def compile(model, target: str = "xla") -> Callable:
+def compile(model, target: str = "xla", profile: str | None = None) -> Callable:
     """A jitted callable for a function or module, legalized for the target if it is not yet.
 
     It takes the inputs in order and gives a tuple of results, for the batch of the function's type.
+    profile: a file of `qir tune`.
     """
     registry.load_dialects()
     func = model if isinstance(model, Func) else _module_of(model).main
-    return _compile_for(func, target)
+    return _compile_for(func, target, profile)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +169,8 @@ class Quantized:
     """A quantized model: call it like the model it came from; it serves any batch.
 
     module: the lowered graph, before it is legalized. float_module: the traced one, if known.
-    rankings: what each op was found to lose, where the pipeline has measured it.
+    rankings: what each op was found to lose, where the pipeline has measured it. profile: the file
+    of `qir tune` that says its kernels, None for none.
     """
 
     module: Module
@@ -175,6 +179,7 @@ class Quantized:
     float_module: Module | None = None
     final: Module | None = None
     rankings: tuple[Ranking, ...] = ()
+    profile: str | None = None
     _compiled: dict = field(default_factory=dict)
 
     @property
@@ -215,7 +220,7 @@ class Quantized:
             batch = None
         if batch not in self._compiled:
             func = func if batch is None else func.with_batch(batch)
-            self._compiled[batch] = (_compile_for(func, self.target), func)
+            self._compiled[batch] = (_compile_for(func, self.target, self.profile), func)
         return self._compiled[batch]
 
     def save(self, path: str | Path) -> None:
@@ -311,16 +316,18 @@ def _xla_run(func: Func, arrays):
     return import_module("qir.targets.xla.evaluator").evaluate(func, arrays)
 
 
-def _compile_for(func: Func, target: str) -> Callable:
-    return registry.target_named(target).compile(legalized(func, target))
+def _compile_for(func: Func, target: str, profile: str | None = None) -> Callable:
+    return registry.target_named(target).compile(legalized(func, target, profile))
 
 
-def legalized(func: Func, target: str) -> Func:
-    """The function in the form of a target; itself if it is in it already."""
+def legalized(func: Func, target: str, profile: str | None = None) -> Func:
+    """The function in the form of a target, by a profile if there is one; itself if it is in it
+    already."""
     form = registry.target_named(target).form
     if next(complaints(func, form), None) is None and not _unlegalized(func):
         return func
-    return run_steps(compose(f"legalize(target={target})"), func)
+    chosen_by = "" if profile is None else f", profile={json.dumps(str(profile))}"
+    return run_steps(compose(f"legalize(target={target}{chosen_by})"), func)
 
 
 def _unlegalized(func: Func) -> bool:

@@ -21,7 +21,9 @@ class Target:
     schemes: what passes may ask of it (`int8_per_channel`, `dynamic_range` and so on), None for a
     target that does not say; a pipeline that asks for another is an error when it is composed.
     layers: `module:function`, `(func) -> lines` saying which kernels compute a legalized function
-    on this machine, for targets that have several.
+    on this machine, for targets that have several. profile: `module:function`, `(path) -> profile`,
+    of what its rules take to choose by; none for a target that has nothing to choose. tuning:
+    `module:function`, `(path) -> (ops, timed, tell) -> counts`, what `qir tune` writes one with.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Target:
     limits: Mapping[str, object] = field(default_factory=dict)
     schemes: tuple[str, ...] | None = None
     layers: str | None = None
+    profile: str | None = None
+    tuning: str | None = None
 
     def rounding(self, kind: str) -> str:
         """The rounding contract for an int8 op."""
@@ -44,9 +48,23 @@ class Target:
         found = self.limits.get(name)
         return found.get(rounding, found.get("")) if isinstance(found, Mapping) else found
 
-    def legalization(self) -> tuple:
-        """The rules that bring a lowered graph into the target's form."""
-        return tuple(self._loaded("rules")()) if self.rules else ()
+    def legalization(self, profile: str | None = None) -> tuple:
+        """The rules that bring a lowered graph into the target's form, by the profile in a file."""
+        if profile is None:
+            return tuple(self._loaded("rules")()) if self.rules else ()
+        if self.profile is None:
+            raise QirError(self._no_choice, at=profile, help="leave the profile out")
+        return tuple(self._loaded("rules")(self._loaded("profile")(profile)))
+
+    def tuner(self, path: str) -> Callable:
+        """What measures kernels and adds the fastest to the profile at a path."""
+        if self.tuning is None:
+            raise QirError(self._no_choice, help="xla has: --target xla")
+        return self._loaded("tuning")(path)
+
+    @property
+    def _no_choice(self) -> str:
+        return f"the target '{self.name}' has no kernels to choose between by a profile"
 
     def decomposition(self) -> tuple:
         """The rules that take float ops apart which the target has no op for."""

@@ -19,9 +19,10 @@ from .models import quantize, run
 from .opt import opt
 from .reduce import reduce
 from .translate import translate
+from .tune import tune
 
-COMMANDS = (opt, quantize, run, bench, evaluate, compare, explain, bisect, diff, reduce, translate,
-            passes, pipelines, targets)  # fmt: skip
+COMMANDS = (opt, quantize, run, bench, tune, evaluate, compare, explain, bisect, diff, reduce,
+            translate, passes, pipelines, targets)  # fmt: skip
 OK, USER_ERROR, INTERNAL_ERROR, INTERRUPTED = 0, 1, 2, 130
 for _command in COMMANDS:
     _command.params.append(diagnostics_option)

@@ -26,6 +26,8 @@ TARGET = Target(
              "weight_only_i2", "weight_only_f16",
              "weight_only_bf16"),  # fmt: skip
     layers="qir.targets.native.layers:layers",
+    profile="qir.targets.xla.profile:read_profile",
+    tuning="qir.targets.xla.tune:tuner",
 )
 
 

@@ -46,6 +46,21 @@ GROUP_CHANNELS = 16
 """Groups with fewer input channels are computed several at a time."""
 
 
+LAYOUTS = ("nk", "kn")
+
+
+def possible_convs(x_shape, w_shape, strides, dilation, groups, pads) -> tuple[str, ...]:
+    """The kernels that are exact for a convolution, the one that `choose_conv` names first."""
+    chosen = choose_conv(x_shape, w_shape, strides, dilation, groups, pads)
+    if groups > 1:
+        return (chosen,)
+    chosen = "slices" if chosen == "pointwise" else chosen
+    undilated = tuple(dilation) == (1, 1)
+    names = ["valid", "slices", *(["same"] if tuple(strides) == (1, 1) else []),
+             *(["row_windows", "space_to_depth"] if undilated else [])]  # fmt: skip
+    return (chosen, *(name for name in names if name != chosen))
+
+
 def choose_dot(rows: int) -> str:
     """How a dot of [rows,K] stores its constant weights: `nk` or `kn`."""
     return "nk" if rows <= NK_ROWS else "kn"

@@ -19,13 +19,13 @@ from ...pattern import V
 from ...rewrite import Rule, rule
 from ...shapes import pads_of
 from ...types import DTYPES, Type, dtype_of, per_tensor
-from .choice import choose_conv, choose_dot
+from .profile import USUAL, Profile
 
 
-def rules() -> tuple[Rule, ...]:
-    """The rules that `legalize(target=xla)` applies."""
-    return (pointwise_convolution, convolution_kernel, depthwise_kernel, transposed_kernel,
-            dense_kernel, batched_kernel)  # fmt: skip
+def rules(profile: Profile = USUAL) -> tuple[Rule, ...]:
+    """The rules that `legalize(target=xla)` applies; what they choose between, a profile says."""
+    return (_pointwise_convolution(profile), _convolution_kernel(profile), depthwise_kernel,
+            transposed_kernel, _dense_kernel(profile), batched_kernel)  # fmt: skip
 
 
 _AFFINE = ("to", "rescale", "clamp")
@@ -105,47 +105,59 @@ def _pads(op: Op):
                    a.get("dilation", (1, 1)))  # fmt: skip
 
 
-@rule(int8.conv2d(...) @ "op")
-def pointwise_convolution(op):
-    """A 1x1 convolution is a dot over its channels, of a slice if it has strides."""
-    w, strides = _weights(op), op.attributes["strides"]
-    window = w.value.shape[:2]
-    require(window == (1, 1), f"the filter is {window[0]}x{window[1]}")
-    require(op.attributes["groups"] == 1, "the convolution is grouped")
-    require(not any(map(any, _pads(op))), "the convolution pads")
-    x = op.operands[0]
-    if strides != (1, 1):
-        steps = (1, *strides, 1)
-        x = lax.slice(x, start=(0, 0, 0, 0), limit=(-1, -1, -1, -1), strides=steps)
-    return _dot(op, x, w, w.value[0, 0])
+def _pointwise_convolution(profile: Profile) -> Rule:
+    @rule(int8.conv2d(...) @ "op")
+    def pointwise_convolution(op):
+        """A 1x1 convolution is a dot over its channels, of a slice if it has strides."""
+        w, strides = _weights(op), op.attributes["strides"]
+        window = w.value.shape[:2]
+        require(window == (1, 1), f"the filter is {window[0]}x{window[1]}")
+        require(op.attributes["groups"] == 1, "the convolution is grouped")
+        require(not any(map(any, _pads(op))), "the convolution pads")
+        x = op.operands[0]
+        if strides != (1, 1):
+            steps = (1, *strides, 1)
+            x = lax.slice(x, start=(0, 0, 0, 0), limit=(-1, -1, -1, -1), strides=steps)
+        return _dot(op, x, w, w.value[0, 0], profile)
+
+    return pointwise_convolution
 
 
-@rule(int8.dense(...) @ "op")
-def dense_kernel(op):
-    """A dense layer is one dot; few rows want the weight stored [N,K]."""
-    w = _weights(op)
-    return _dot(op, op.operands[0], w, w.value)
+def _dense_kernel(profile: Profile) -> Rule:
+    @rule(int8.dense(...) @ "op")
+    def dense_kernel(op):
+        """A dense layer is one dot; few rows want the weight stored [N,K]."""
+        w = _weights(op)
+        return _dot(op, op.operands[0], w, w.value, profile)
+
+    return dense_kernel
 
 
-def _dot(op: Op, x: Op, w: _Weight, matrix: np.ndarray) -> Op:
-    x, layout = _signed(x), choose_dot(prod(x.shape[:-1]))
+def _dot(op: Op, x: Op, w: _Weight, matrix: np.ndarray, profile: Profile) -> Op:
+    x, layout = _signed(x), profile.dot(prod(x.shape[:-1]), *matrix.shape)
     stored = np.ascontiguousarray(matrix.T) if layout == "nk" else matrix
     return xla.dot(x, w.const(stored), _folded(op, x, w.centred), layout=layout, **_taken(op))
 
 
-@rule(int8.conv2d(...) @ "op")
-def convolution_kernel(op):
-    """A convolution takes the kernel measured fastest for its shape, or one for each channel."""
-    w, a = _weights(op), op.attributes
-    x, pads = _signed(op.operands[0]), _pads(op)
-    kernel = choose_conv(x.shape, w.value.shape, a["strides"], a["dilation"], a["groups"], pads)
-    if kernel == "depthwise":
-        return _by_groups(op, w.centred)
-    kernel = "slices" if kernel == "pointwise" else kernel
-    # the sums that take a zero point off would be one for each group: 16 bits are as fast
-    weight = w.const(w.value) if a["groups"] == 1 else const(w.centred, name=_name(op, "centred"))
-    return xla.conv(x, weight, _folded(op, x, w.centred), padding=pads, kernel=kernel,
-                    **_taken(op, "strides", "dilation", "groups"))  # fmt: skip
+def _convolution_kernel(profile: Profile) -> Rule:
+    @rule(int8.conv2d(...) @ "op")
+    def convolution_kernel(op):
+        """A convolution takes the kernel measured fastest for it, or one for each channel."""
+        w, a = _weights(op), op.attributes
+        x, pads = _signed(op.operands[0]), _pads(op)
+        kernel = profile.conv(x.shape, w.value.shape, a["strides"], a["dilation"], a["groups"],
+                              pads)  # fmt: skip
+        if kernel == "depthwise":
+            return _by_groups(op, w.centred)
+        kernel = "slices" if kernel == "pointwise" else kernel
+        # the sums that take a zero point off would be one for each group: 16 bits are as fast
+        weight = w.const(w.value)
+        if a["groups"] > 1:
+            weight = const(w.centred, name=_name(op, "centred"))
+        return xla.conv(x, weight, _folded(op, x, w.centred), padding=pads, kernel=kernel,
+                        **_taken(op, "strides", "dilation", "groups"))  # fmt: skip
+
+    return convolution_kernel
 
 
 def _by_groups(op: Op, w: np.ndarray) -> Op:
