@@ -492,7 +492,7 @@ def test_a_function_is_bisected_and_reproduced_on_a_saved_graph(call, monkeypatc
 
 
 @pytest.mark.parametrize(("words", "message"), [
-    (["net.qir", "--snr", "3"], "pipelines/ptq_int8.pipe:11:3: error: calibrate needs samples and "
+    (["net.qir", "--snr", "3"], "pipelines/ptq_int8.pipe:13:3: error: calibrate needs samples and "
      "none were given\n    calibrate(keep=$keep, stats=$stats, save_stats=$save_stats),\n"
      "    ^^^^^^^^^\n  help: give calibration data (--calibration data.npz, or "
      "calibration=iterable)\n"),

@@ -157,7 +157,8 @@ def test_passes_show_arrow_options_and_first_line(call):
 def test_pipelines_and_targets_are_listed(call):
     code, out, _ = call("pipelines")
     assert code == 0
-    assert re.search(r"^ptq_int8\(method=minmax, .*target=xla\)  \[-> xla\]$", out, re.M)
+    wanted = r"^ptq_int8\(method=minmax, .*target=xla, profile=none\)  \[-> xla\]$"
+    assert re.search(wanted, out, re.M)
     assert "float_front()  [-> float]" in out
     assert re.search(r"^xla  \[xla\]\n    \w", call("targets")[1], re.M)
 
@@ -310,8 +311,8 @@ def test_unsupported_primitives_are_reported_together_with_their_places(call, mo
     (["model.py:model", "--calibration", "model.py"],
      "model.py: error: this holds no arrays as numpy.savez writes them\n"),
     (["model.py:model", "--calibration", "data.npz", "--target", "abacus"],
-     "pipelines/ptq_int8.pipe:18:3: error: legalize: unknown target 'abacus'\n"
-     "    legalize(target=$target),\n    ^^^^^^^^\n"
+     "pipelines/ptq_int8.pipe:20:3: error: legalize: unknown target 'abacus'\n"
+     "    legalize(target=$target, profile=$profile),\n    ^^^^^^^^\n"
      "  help: known: edgetpu, gpu_fp16, tflite, tflite_micro, xla\n"),
 ])  # fmt: skip
 def test_what_is_wrong_with_a_model_is_said(call, model, words, message):
@@ -423,7 +424,7 @@ def test_what_is_wrong_with_calibration_data_is_said(call, model, data, message)
     code, out, err = call(*words)
     first, step, carets, advice = err.splitlines()
     assert (code, out) == (1, "")
-    assert f"{first}\n{advice}" == f"pipelines/ptq_int8.pipe:11:3: error: {message}"
+    assert f"{first}\n{advice}" == f"pipelines/ptq_int8.pipe:13:3: error: {message}"
     assert step.strip().startswith("calibrate(") and carets.strip() == "^" * len("calibrate")
 
 
