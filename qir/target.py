@@ -13,11 +13,12 @@ class Target:
 
     form: the form `legalize` brings a graph into. roundings: rounding contract by int8 op kind,
     `""` for all others. rules: `module:function` giving the legalization rules; that module
-    imports no framework. decompositions: likewise, of float ops that it has no op for and that are
-    taken apart before they are quantized. compiler: `module:function`, `(func) -> callable`, loaded
-    when used. limits: of integer arithmetic, for `check_ranges`: `accumulator_bits`, sign included,
-    `wide_accumulator_bits` where it has sums of more than 32 too, and by rounding contract, `""`
-    for all others, `multiplier_bits` and `shift_range`, a pair.
+    imports no framework. decompositions: likewise, `(activations) -> rules`, of float ops that it
+    has no op for with such activations and that are taken apart before they are quantized.
+    compiler: `module:function`, `(func) -> callable`, loaded when used. limits: of integer
+    arithmetic, for `check_ranges`: `accumulator_bits`, sign included, `wide_accumulator_bits` where
+    it has sums of more than 32 too, and by rounding contract, `""` for all others,
+    `multiplier_bits` and `shift_range`, a pair.
     schemes: what passes may ask of it (`int8_per_channel`, `dynamic_range` and so on), None for a
     target that does not say; a pipeline that asks for another is an error when it is composed.
     layers: `module:function`, `(func) -> lines` saying which kernels compute a legalized function
@@ -66,9 +67,9 @@ class Target:
     def _no_choice(self) -> str:
         return f"the target '{self.name}' has no kernels to choose between by a profile"
 
-    def decomposition(self) -> tuple:
+    def decomposition(self, activations: str = "int8") -> tuple:
         """The rules that take float ops apart which the target has no op for."""
-        return tuple(self._loaded("decompositions")()) if self.decompositions else ()
+        return tuple(self._loaded("decompositions")(activations)) if self.decompositions else ()
 
     def layer_lines(self, func) -> list[str]:
         """Which kernels compute a legalized function on this machine."""

@@ -14,6 +14,7 @@ TARGET = Target(
     form="xla",
     roundings={"": "f32_half_even", "int8.add": "fixed15", "int8.sub": "fixed15"},
     rules="qir.targets.xla.rules:rules",
+    decompositions="qir.targets.tflite.decompositions:cells",
     compiler="qir.targets.xla.compile:compile_func",
     limits={
         "accumulator_bits": 32,
