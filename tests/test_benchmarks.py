@@ -1,5 +1,6 @@
 """The benchmarks run, in small; what they measure with is right."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -10,7 +11,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import fashion_mnist, large_models, measure, scale, weight_only, zoo
+from benchmarks import (
+    fashion_mnist,
+    grid_kinds,
+    large_models,
+    measure,
+    scale,
+    shape_grid,
+    weight_only,
+    zoo,
+)
 from benchmarks.models.fashion_cnn import FashionCNN
 
 
@@ -105,3 +115,49 @@ def test_ways_of_storing_weights_are_compared(monkeypatch):
     assert [row[0] for row in table] == list(weight_only.WAYS)
     smaller = {row[0]: float(row[4]) for row in table}
     assert smaller["float16, once"] > 1.8 and smaller["2 bits, fused"] > smaller["4 bits, fused"]
+
+
+def test_shapes_step_along_one_axis_at_a_time():
+    kind = grid_kinds.KINDS["convolution"]
+    shapes = grid_kinds.shapes_of(kind)
+    assert len(shapes) == len(set(shapes)) > 200
+    beside = list(grid_kinds.neighbours(kind, (14, 64, 3, 1, 1, 4, 1)))
+    assert [shape[5] for axis, shape in beside if axis == "groups"] == [1, 8]
+    assert [shape[1] for axis, shape in beside if axis == "channels"] == [16, 128]
+
+
+def test_cliffs_are_far_below_a_neighbour_and_not_bound(monkeypatch):
+    kind = grid_kinds.Kind(grid_kinds.dense, {"rows": (1, 2, 4, 8)}, ((1,),))
+    monkeypatch.setattr(shape_grid, "KINDS", {"dense": kind})
+    bounds = shape_grid.Bounds({"native": 1e-5}, moved=1e10)
+    seconds = {(1,): 1e-5, (2,): 4e-4, (4,): 1e-5, (8,): 1.2e-4}
+    times = {shape: shape_grid.Timed(shape[0] * 10**6, 10**5, {"native": each})
+             for shape, each in seconds.items()}  # fmt: skip
+    assert shape_grid.cliffs("dense", times, bounds) == [
+        shape_grid.Cliff("dense", "native", (2,), (("rows", (1,)), ("rows", (4,))), False),
+        shape_grid.Cliff("dense", "native", (8,), (("rows", (4,)),), False),
+    ]
+    bounds = shape_grid.Bounds({"native": 1e-5}, moved=1e9)  # a copy takes 1e-4 s
+    found = shape_grid.cliffs("dense", times, bounds)
+    assert [each.is_bound for each in found] == [True, True]
+
+
+def test_a_grid_of_shapes_is_timed_and_written(monkeypatch, tmp_path):
+    def small(name, *bases):
+        return dataclasses.replace(grid_kinds.KINDS[name], bases=bases, at_once=0)
+
+    kinds = {
+        "convolution": small("convolution", (7, 64, 3, 1, 1, 1, 1), (7, 3, 1, 1, 1, 1, 1)),
+        "depthwise": small("depthwise", (7, 64, 5, 1, 2, 1, 8)),
+        "dense": small("dense", (49, 256, 64)),
+        "matmul": small("matmul", (8, 49, 64, 33, 1)),
+    }
+    monkeypatch.setattr(shape_grid, "KINDS", kinds)
+    monkeypatch.setattr(measure, "RESULTS", tmp_path)
+    monkeypatch.setattr(shape_grid, "measured_bounds", lambda rounds: shape_grid.Bounds(
+        dict.fromkeys(shape_grid.layers(), 1e-5), 1e10))  # fmt: skip
+    done = CliRunner().invoke(shape_grid.main, ["--rounds=1"], catch_exceptions=False)
+    assert done.output.count("portable") == 4  # the other convolution has too little work
+    text = (tmp_path / "shape_grid.md").read_text()
+    assert "No shape is more than 5 times below a neighbour." in text
+    assert "| 7 | 64 | 3 | 1 | 1 | 1 | 1 | 3.6 |" in text

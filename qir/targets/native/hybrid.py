@@ -28,9 +28,8 @@ def dense(op: Op, x, b):
 
 def conv(op: Op, x, b):
     """A `hybrid.conv2d`."""
-    groups = op.attributes["groups"]
-    return _conv(op, x, by_groups(op.operands[1].value, groups), b,
-                 windows_of(op, pads_of(op), groups))  # fmt: skip
+    weights = by_groups(op.operands[1].value, op.attributes["groups"], library())
+    return _conv(op, x, weights, b, windows_of(op, pads_of(op), len(weights)))
 
 
 def depthwise(op: Op, x, b):
