@@ -42,7 +42,7 @@ def gru_by_steps(x, w, u, b, r, h):
     inputs, states = (const(np.ascontiguousarray(np.concatenate(list(m), axis=1))) for m in (w, u))
     bias = const(np.concatenate([np.zeros(2 * width, r.dtype.numpy), r.value]))
     moved = nn.dense(x, inputs, const(b))
-    state = const(np.broadcast_to(h.value, (x.shape[1], width)).copy())
+    state = h  # one row serves every batch
     rows = []
     for t in range(x.shape[0]):
         cut = lax.slice(moved, start=(t, 0, 0), limit=(t + 1, -1, -1))
@@ -52,17 +52,17 @@ def gru_by_steps(x, w, u, b, r, h):
         reached = nn.tanh(nn.add(given[2], nn.mul(reset, taken[2])))
         # reached + update * (state - reached) is one rounding less than two products
         state = nn.add(reached, nn.mul(update, nn.sub(state, reached)))
-        rows.append(lax.reshape(state, shape=(1, *state.shape)))
+        rows.append(lax.reshape(state, shape=(1, -1, width)))
     return lax.concatenate(*rows, axis=0)
 
 
-@rule(nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c), nn.lstm(V.x, C.w, C.u, C.b, C.h, C.c, V.cells))
+@rule(nn.lstm(V.x, C.w, C.u, C.b, V.h, V.c), nn.lstm(V.x, C.w, C.u, C.b, V.h, V.c, V.cells))
 def lstm_by_steps(x, w, u, b, h, c):
     """The steps of an LSTM one after the other: what the sequence adds to the gates at once."""
     width = u.shape[-1]
     inputs, states = (const(np.ascontiguousarray(np.concatenate(list(m), axis=1))) for m in (w, u))
     moved = nn.dense(x, inputs, const(b))
-    state, cell = (const(np.broadcast_to(each, (x.shape[1], width)).copy()) for each in (h, c))
+    state, cell = h, c
     rows = []
     for t in range(x.shape[0]):
         given = lax.reshape(lax.slice(moved, start=(t, 0, 0), limit=(t + 1, -1, -1)),
@@ -70,7 +70,7 @@ def lstm_by_steps(x, w, u, b, h, c):
         taken, forget, new, output = _parts(nn.add(given, nn.dense(state, states)), 4)
         cell = nn.add(nn.mul(nn.sigmoid(forget), cell), nn.mul(nn.sigmoid(taken), nn.tanh(new)))
         state = nn.mul(nn.sigmoid(output), nn.tanh(cell))
-        rows.append(lax.reshape(state, shape=(1, *state.shape)))
+        rows.append(lax.reshape(state, shape=(1, -1, width)))
     return lax.concatenate(*rows, axis=0)
 
 
