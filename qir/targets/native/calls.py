@@ -12,7 +12,8 @@ from ...ir import Op
 from ...rounding import Rescale
 from .library import Library, is_called, library
 
-CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single")
+CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single",
+             "float64_half_away")  # fmt: skip
 """In the order of the enumeration in src/kernels.h."""
 BYTES = ("i8", "u8")
 
@@ -128,6 +129,14 @@ def in_order(numbers, order: np.ndarray):
     return module.where(order < 0, 0, numbers[np.maximum(order, 0)]).astype(numbers.dtype)
 
 
+def _in_places(numbers, order: np.ndarray):
+    """Numbers by channel, one or a pair each, or none at all."""
+    if not numbers.size:
+        return numbers
+    pairs = numbers.reshape(order.max() + 1, -1)
+    return jnp.stack([in_order(column, order) for column in pairs.T], 1).reshape(-1)
+
+
 def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Depthwise filters [taps, channels] at their places, four taps together."""
     taps = -(-len(filters) // 4) * 4
@@ -180,7 +189,7 @@ def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows
     shape = (*x.shape[:1], *windows[8:11])
     numbers = numbers_of(op.attributes["rescale"], op.shape[-1])
     if order is not None:
-        numbers = [in_order(each, order) if each.size else each for each in numbers]
+        numbers = [_in_places(each, order) for each in numbers]
     more = () if sum is None else (sum.other.reshape(shape),)
     attributes = {} if sum is None else {"sum": sum.numbers}
     dtype = op.dtype.numpy if sum is None else sum.dtype
@@ -198,6 +207,10 @@ def finish_of(op: Op) -> np.ndarray:
 
 
 def numbers_of(rescale: Rescale, channels: int):
-    """The scale or multiplier, and the shift, of every channel."""
-    spread = [jnp.asarray(np.broadcast_to(each, (channels,))) for each in rescale.fields().values()]
+    """The scale or multiplier, and the shift, of every channel; of f64 a factor, as it is stored."""
+    spread = [np.broadcast_to(each, (channels,)) for each in rescale.fields().values()]
+    if rescale.rounding == "float64_half_away":
+        factor = np.ldexp(spread[0].astype(np.float64), spread[1] - 53)
+        spread = [factor.view(np.int32)]  # programs need not know f64
+    spread = [jnp.asarray(each) for each in spread]
     return spread if len(spread) > 1 else (*spread, jnp.zeros(0, jnp.int32))

@@ -22,13 +22,16 @@ inline bool is_byte(ffi::DataType type) { return type == ffi::DataType::S8 || ty
 // finish: contract, zero point, bounds.
 inline bool read(const ffi::AnyBuffer& scale, const ffi::Buffer<ffi::S32>& shift, Numbers said,
           int64_t outputs, Epilogue& e) {
-  if (said.size() != 4 || static_cast<int64_t>(scale.element_count()) != outputs) return false;
+  if (said.size() != 4) return false;
   e.contract = static_cast<Contract>(said.begin()[0]);
   const bool is_f32 = e.contract == Contract::kF32HalfEven;
-  if (!is_f32 && static_cast<int64_t>(shift.element_count()) != outputs) return false;
+  const bool is_f64 = e.contract == Contract::kF64HalfAway;  // as pairs of 32 bits
+  if (static_cast<int64_t>(scale.element_count()) != outputs * (is_f64 ? 2 : 1)) return false;
+  if (!is_f32 && !is_f64 && static_cast<int64_t>(shift.element_count()) != outputs) return false;
   if (scale.element_type() != (is_f32 ? ffi::DataType::F32 : ffi::DataType::S32)) return false;
   e.scale = static_cast<const float*>(scale.untyped_data());
   e.multiplier = static_cast<const int32_t*>(scale.untyped_data());
+  e.factor = static_cast<const double*>(scale.untyped_data());
   e.shift = shift.typed_data();
   e.zero = said.begin()[1], e.low = said.begin()[2], e.high = said.begin()[3];
   return true;

@@ -13,12 +13,13 @@
 namespace qir {
 
 // The rounding contracts of qir/rounding, numbered as calls.py numbers them.
-enum class Contract { kF32HalfEven, kTfliteReference, kTfliteBuiltin, kSingle };
+enum class Contract { kF32HalfEven, kTfliteReference, kTfliteBuiltin, kSingle, kF64HalfAway };
 
 // From accumulators to stored values: rescaled, moved to the zero point, clamped.
 struct Epilogue {
   Contract contract;
   const float* scale;         // by channel; of kF32HalfEven
+  const double* factor;       // by channel; of kF64HalfAway
   const int32_t* multiplier;  // by channel; of the others, as is `shift`
   const int32_t* shift;
   int32_t zero, low, high;

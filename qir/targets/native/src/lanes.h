@@ -24,6 +24,7 @@ constexpr int64_t kHalf = kLanes / 2;
 using HalfI32 = int32_t __attribute__((vector_size(4 * kHalf)));
 using HalfU32 = uint32_t __attribute__((vector_size(4 * kHalf)));
 using HalfI64 = int64_t __attribute__((vector_size(8 * kHalf)));
+using HalfF64 = double __attribute__((vector_size(8 * kHalf)));
 
 template <typename Vector, typename Number>
 QIR_INLINED Vector load(const Number* from, int64_t lanes) {

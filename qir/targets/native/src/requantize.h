@@ -100,6 +100,35 @@ struct HalfEven {
   }
 };
 
+// float64_half_away for some channels. What is beyond 2^30 is cut to it, far outside of bytes.
+struct HalfAway64 {
+  HalfF64 factor[2];
+  int32_t zero, low, high;
+
+  template <typename Lanes>
+  QIR_INLINED HalfAway64(const Epilogue& e, int64_t channel, Lanes lanes)
+      : factor{}, zero(e.zero), low(e.low - zero), high(e.high - zero) {
+    std::memcpy(factor, e.factor + channel, sizeof(double) * lanes);
+  }
+
+  QIR_INLINED I32 operator()(I32 sum) const {
+    HalfI32 halves[2];
+    std::memcpy(halves, &sum, sizeof(sum));
+    for (int h = 0; h < 2; ++h) {
+      const HalfF64 value = __builtin_convertvector(halves[h], HalfF64) * factor[h];
+      HalfF64 size = value < 0 ? -value : value;
+      size = size > 0x1p30 ? 0x1p30 : size;
+      HalfI32 whole = __builtin_convertvector(size, HalfI32);
+      const HalfF64 rest = size - __builtin_convertvector(whole, HalfF64);
+      whole -= __builtin_convertvector(rest >= 0.5, HalfI32);
+      const HalfI32 is_negative = __builtin_convertvector(value < 0, HalfI32);
+      halves[h] = is_negative ? -whole : whole;
+    }
+    std::memcpy(&sum, halves, sizeof(sum));
+    return clamped(sum, low, high) + zero;
+  }
+};
+
 // Hands `act` the name of what rescales by a contract.
 template <typename Act>
 QIR_INLINED void by_contract(const Epilogue& e, const Act& act) {
@@ -108,6 +137,7 @@ QIR_INLINED void by_contract(const Epilogue& e, const Act& act) {
     case Contract::kTfliteReference: return act(Named<Fixed<half_away>>());
     case Contract::kTfliteBuiltin: return act(Named<Fixed<half_up>>());
     case Contract::kSingle: return act(Named<Fixed<single>>());
+    case Contract::kF64HalfAway: return act(Named<HalfAway64>());
   }
 }
 
