@@ -63,9 +63,8 @@ def conv(op: Op, x, sum: Sum | None = None):
 def depthwise(op: Op, x):
     """An `xla.depthwise`."""
     filters, bias = op.operands[1].value, op.operands[2].value
-    is_packed = filters.shape[3] == 1 and library().taps == 4
     filters, windows = filters.reshape(-1, op.shape[-1]), _windows(op, x.shape[3])
-    if not is_packed:
+    if library().taps == 1:
         return _called("qir_depthwise", op, x, filters.astype(np.int16), bias, windows)
     if x.dtype == jnp.int8:
         bias = (bias - 128 * filters.sum(0, dtype=np.int64)).astype(np.int32)
@@ -207,7 +206,7 @@ def finish_of(op: Op) -> np.ndarray:
 
 
 def numbers_of(rescale: Rescale, channels: int):
-    """The scale or multiplier, and the shift, of every channel; of f64 a factor, as it is stored."""
+    """The scale or multiplier, and the shift, of every channel; of f64 the factor in halves."""
     spread = [np.broadcast_to(each, (channels,)) for each in rescale.fields().values()]
     if rescale.rounding == "float64_half_away":
         factor = np.ldexp(spread[0].astype(np.float64), spread[1] - 53)

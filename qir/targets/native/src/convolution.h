@@ -118,15 +118,39 @@ struct Product {
 
   void write(const Part& at, Acc acc) const {
     const int64_t first = at.tile * Isa::kColumns, channel = at.group * columns + first;
+    const int64_t used = std::min(columns - first, Isa::kColumns);
     const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
     const int64_t place = at.row * w.outputs + channel;
-    by_width<Isa>(std::min(columns - first, Isa::kColumns), [&](auto width) {
-      if (c.reals == nullptr)
-        finish(c.epilogue, c.residual, sums, channel, width, c.y, place, w.outputs);
-      else
+    if (c.reals != nullptr)
+      by_width<Isa>(used, [&](auto width) {
         finish(*c.reals, sums, channel, width, place, w.outputs,
                [&](int64_t r) { return image_of(at.row + r); });
-    });
+      });
+    else if (used == Isa::kColumns)
+      finish(c.epilogue, c.residual, sums, channel, Whole(), c.y, place, w.outputs);
+    else
+      write_partly(sums, channel, used, place);
+  }
+
+  using Whole = std::integral_constant<int64_t, Isa::kColumns>;
+
+  // A tile of fewer columns: all of it is rescaled, by numbers that are filled up, and what is used
+  // is copied.
+  void write_partly(Sums sums, int64_t channel, int64_t used, int64_t place) const {
+    const Some<Isa::kColumns> some(c.epilogue, sums.start, channel, used);
+    alignas(64) uint8_t y[Isa::kRows * Isa::kColumns], other[Isa::kRows * Isa::kColumns] = {};
+    sums.start = some.start;
+    Residual residual;
+    if (c.residual != nullptr) {
+      residual = *c.residual;
+      residual.other = other;
+      for (int64_t r = 0; r < sums.rows; ++r)
+        std::copy_n(c.residual->other + place + r * w.outputs, used, other + r * Isa::kColumns);
+    }
+    finish(some.epilogue, c.residual == nullptr ? nullptr : &residual, sums, 0, Whole(), y, 0,
+           Isa::kColumns);
+    for (int64_t r = 0; r < sums.rows; ++r)
+      std::copy_n(y + r * Isa::kColumns, used, c.y + place + r * w.outputs);
   }
 
   // Rows from `row` on, gathered unless they can be read where they lie: what is read of the next

@@ -24,7 +24,7 @@ template <typename Number>
 struct Taps {
   const Windows& w;
   const Depthwise& d;
-  int64_t taps = w.kernel[0] * w.kernel[1], multiplier = w.outputs / w.channels;
+  int64_t taps = w.kernel[0] * w.kernel[1];
 
   // Where the windows of a row of the result read their taps, [taps, out_width]. Taps outside the
   // image read `fill`.
@@ -52,10 +52,7 @@ struct Taps {
   template <typename Lanes>
   QIR_INLINED I32 seen(const Number* at, int64_t first, Lanes lanes) const {
     using Numbers = std::conditional_t<std::is_signed_v<Number>, SignedBytes, Bytes>;
-    if (multiplier == 1) return widened(load<Numbers>(at + first, lanes));
-    Number some[kLanes] = {};
-    for (int64_t k = 0; k < lanes; ++k) some[k] = at[(first + k) / multiplier];
-    return widened(load<Numbers>(some, kLanes));
+    return widened(load<Numbers>(at + first, lanes));
   }
 
   // kCount windows side by side, whose taps are at `at`.
@@ -112,11 +109,33 @@ struct Taps {
   }
 };
 
-inline void depthwise(const Windows& windows, const Depthwise& depthwise) {
+// Runs a layer, whose filters may be several for a channel: on a copy of x, as often as there are.
+template <typename Layer>
+void with_one_filter(const Windows& w, const Depthwise& d, const Layer& layer) {
+  const int64_t multiplier = w.outputs / w.channels, row = w.width * w.channels;
+  if (multiplier == 1) return layer(w, d);
+  std::vector<uint8_t> repeated(w.n * w.height * row * multiplier);
+  parallel_for(w.n * w.height, [&](int64_t task) {
+    const uint8_t* from = d.x + task * row;
+    uint8_t* to = repeated.data() + task * row * multiplier;
+    for (int64_t i = 0; i < row; ++i, to += multiplier) std::fill_n(to, multiplier, from[i]);
+  });
+  Windows whole = w;
+  Depthwise again = d;
+  whole.channels = whole.groups = w.outputs;
+  again.x = repeated.data();
+  layer(whole, again);
+}
+
+inline void one_filter(const Windows& windows, const Depthwise& depthwise) {
   if (depthwise.is_signed)
     Taps<int8_t>{windows, depthwise}.run();
   else
     Taps<uint8_t>{windows, depthwise}.run();
+}
+
+inline void depthwise(const Windows& windows, const Depthwise& layer) {
+  with_one_filter(windows, layer, one_filter);
 }
 
 }  // namespace

@@ -134,10 +134,9 @@ struct Fours {
 };
 
 inline void depthwise_by_fours(const Windows& windows, const Depthwise& layer) {
-  if (layer.packed == nullptr)
-    depthwise(windows, layer);
-  else
-    Fours{windows, layer}.run();
+  if (layer.packed == nullptr) return depthwise(windows, layer);
+  with_one_filter(windows, layer,
+                  [](const Windows& w, const Depthwise& each) { Fours{w, each}.run(); });
 }
 
 }  // namespace

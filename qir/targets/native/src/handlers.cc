@@ -80,15 +80,16 @@ ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::
                      ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill) {
   Windows w;
   Epilogue e;
-  if (!read(x, windows, w) || !fits(*y, w) || w.groups != w.channels) return misfit();
+  if (!read(x, windows, w) || !fits(*y, w) || w.groups != w.channels ||
+      w.outputs % w.channels != 0)
+    return misfit();
   const bool is_packed = filters.element_type() == ffi::DataType::S8;
   const int64_t taps = w.kernel[0] * w.kernel[1], count = filters.element_count();
   const int64_t outputs = is_packed ? round_up(w.outputs, 64) : w.outputs;
   if (!read(scale, shift, finish, outputs, e) ||
       static_cast<int64_t>(bias.element_count()) != outputs)
     return misfit();
-  if (is_packed ? chosen().layout.taps != 4 || w.outputs != w.channels ||
-                      count != round_up(taps, 4) * outputs
+  if (is_packed ? chosen().layout.taps != 4 || count != round_up(taps, 4) * outputs
                 : filters.element_type() != ffi::DataType::S16 || count != taps * outputs)
     return misfit();
   chosen().depthwise(w, {bytes(x), x.element_type() == ffi::DataType::S8,

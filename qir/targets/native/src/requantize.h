@@ -3,6 +3,7 @@
 // that the numbers of a channel are read once.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -193,6 +194,33 @@ QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums&
     rescaled<Rescale>(e, residual, other, sums, channel, width, y + place, pitch);
   });
 }
+
+// The numbers of fewer channels than a tile has columns, filled up with zeros.
+template <int64_t kColumns>
+struct Some {
+  float scale[kColumns] = {};
+  double factor[kColumns] = {};
+  int32_t multiplier[kColumns] = {}, shift[kColumns] = {}, start[kColumns] = {};
+  Epilogue epilogue;
+
+  Some(const Epilogue& e, const int32_t* bias, int64_t channel, int64_t used) : epilogue(e) {
+    const auto take = [&](auto*& from, auto* to, int64_t first) {
+      std::copy_n(from + first, used, to);
+      from = to;
+    };
+    const int32_t* begin = bias;
+    take(begin, start, 0);
+    if (e.contract == Contract::kF32HalfEven) {
+      take(epilogue.scale, scale, channel);
+    } else if (e.contract == Contract::kF64HalfAway) {
+      take(epilogue.factor, factor, channel);
+    } else {
+      take(epilogue.multiplier, multiplier, channel);
+      take(epilogue.shift, shift, channel);
+    }
+  }
+  Some(const Some&) = delete;
+};
 
 // The same for reals; image_of: which image a row belongs to.
 template <typename Width, typename ImageOf>
