@@ -9,14 +9,14 @@ count multiplications and additions by what remains.
 
 A neighbour is one step away along one axis. A shape is flagged where it takes more than 5 times
 what its work would take at the rate of a neighbour, what its bytes would take at the speed of a
-large copy, and what a call of nothing takes; by the better of two times, the second taken when all
-shapes have been timed. What lies beyond a cliff is as slow as its own neighbours and is not
-flagged. Shapes of less than 1 MOP, which the call bounds, and of more than 4 GOP, which would take
-most of the run, are left out.
+large copy, and what a call of nothing takes; and does so again when it and those neighbours are
+timed in turns, by which both see the same machine. What lies beyond a cliff is as slow as its own
+neighbours and is not flagged. Shapes of less than 1 MOP, which the call bounds, and of more than 4
+GOP, which would take most of the run, are left out.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -41,6 +41,7 @@ TIMES_BELOW = 5
 LEAST, MOST = 10**6, 4 * 10**9
 """Operations of the shapes that are timed."""
 
+CALLS_OF_NOTHING = 8
 SECONDS = 0.003
 """How long the calls of one turn take at least."""
 
@@ -68,7 +69,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Cliff:
-    """A shape far below some neighbours, each by the axis that leads there.
+    """A shape far below some neighbours: by axis and shape, how many times.
 
     is_bound: its bytes or the call explain that.
     """
@@ -76,7 +77,8 @@ class Cliff:
     kind: str
     layer: str
     shape: Shape
-    above: tuple[tuple[str, Shape], ...]
+    timed: Timed
+    above: dict[tuple[str, Shape], float]
     is_bound: bool
 
 
@@ -90,10 +92,8 @@ def layers() -> dict[str, Callable[[Func], Callable]]:
     return {"native": build, "portable": _portable} if library() else {"portable": _portable}
 
 
-def seconds_by_layer(func: Func, rounds: int) -> dict[str, float]:
-    """Median seconds of a call in each layer, whose turns alternate; `func` is legalized."""
-    given = [jnp.asarray(x) for x in random_inputs(func, "shape grid").values()]
-    runs = {name: partial(compile(func), *given) for name, compile in layers().items()}
+def in_turns(runs: dict[tuple, Callable], rounds: int) -> dict[tuple, float]:
+    """Median seconds of a call of each, whose turns alternate."""
     for run in runs.values():
         _seconds(run, WARM_UP)
     calls = {name: max(1, int(SECONDS / _seconds(run, 1))) for name, run in runs.items()}
@@ -104,6 +104,12 @@ def seconds_by_layer(func: Func, rounds: int) -> dict[str, float]:
     return {name: median(each) for name, each in spent.items()}
 
 
+def compiled(func: Func) -> dict[str, Callable]:
+    """A legalized function by layer, as a call on random inputs."""
+    given = [jnp.asarray(x) for x in random_inputs(func, "shape grid").values()]
+    return {name: partial(compile(func), *given) for name, compile in layers().items()}
+
+
 def _seconds(run: Callable, calls: int) -> float:
     started = perf_counter()
     for _ in range(calls):
@@ -112,47 +118,42 @@ def _seconds(run: Callable, calls: int) -> float:
 
 
 def measured_bounds(rounds: int) -> Bounds:
-    """What bounds small ops here."""
-    call = seconds_by_layer(api.legalized(dense(8, 8, 8), "xla"), rounds)
+    """What bounds small ops here; the least of several medians, for it is subtracted from all."""
+    empty = compiled(api.legalized(dense(8, 8, 8), "xla"))
+    several = [in_turns(empty, rounds) for _ in range(CALLS_OF_NOTHING)]
+    call = {name: min(each[name] for each in several) for name in empty}
     return Bounds(call, measured_limits(build, rounds).moved)
 
 
-def timed(kind: Kind, shape: Shape, call: dict[str, float], rounds: int) -> Timed | None:
-    """A shape's times, None where it has too little work or too much; call: of nothing."""
-    func = api.legalized(kind.build(*shape), "xla")
-    work = sum(map(operations, func.ops))
-    if not LEAST <= work <= MOST:
-        return None
+def timed(kind: Kind, shapes: Iterable[Shape], call: dict[str, float],
+          rounds: int) -> dict[Shape, Timed]:  # fmt: skip
+    """The times of shapes, taken in turns, but of those with too little work or too much."""
+    funcs = {shape: api.legalized(kind.build(*shape), "xla") for shape in shapes}
+    work = {shape: sum(map(operations, func.ops)) for shape, func in funcs.items()}
+    funcs = {shape: func for shape, func in funcs.items() if LEAST <= work[shape] <= MOST}
+    runs = {(shape, name): run for shape, func in funcs.items()
+            for name, run in compiled(func).items()}  # fmt: skip
+    spent = in_turns(runs, rounds)
+    net = {shape: {name: max(spent[shape, name] - each, each) for name, each in call.items()}
+           for shape in funcs}  # fmt: skip
+    return {shape: Timed(work[shape], _moved(funcs[shape]), net[shape]) for shape in funcs}
+
+
+def _moved(func: Func) -> int:
     held = [op for op in func.ops if op.is_const or op.kind == "parameter"]
-    moved = sum(op.type.size * op.dtype.numpy.itemsize for op in (*held, *func.results))
-    spent = seconds_by_layer(func, rounds)
-    net = {name: max(each - call[name], call[name]) for name, each in spent.items()}
-    return Timed(work, moved, net)
+    return sum(op.type.size * op.dtype.numpy.itemsize for op in (*held, *func.results))
 
 
 def measured(kind: Kind, call: dict[str, float], rounds: int) -> dict[Shape, Timed]:
     """The times of the shapes of a kind, each told when it is known."""
     times = {}
     for shape in shapes_of(kind):
-        if (found := timed(kind, shape, call, rounds)) is not None:
-            times[shape] = found
-            rates = (f"{name} {_giga(found.rate(name))} GOP/s" for name in call)
+        found = timed(kind, [shape], call, rounds)
+        for each in found.values():
+            rates = (f"{name} {_giga(each.rate(name))} GOP/s" for name in call)
             click.echo(f"{described(kind, shape)}: {', '.join(rates)}")
+        times |= found
     return times
-
-
-def settled(name: str, times: dict[Shape, Timed], bounds: Bounds,
-            rounds: int) -> dict[Shape, Timed]:  # fmt: skip
-    """The times of a kind, of what looks like a cliff the better of those and of new ones."""
-    kind, again = KINDS[name], {}
-    for suspect in cliffs(name, times, bounds):
-        if not suspect.is_bound and suspect.shape not in again:
-            again[suspect.shape] = timed(kind, suspect.shape, bounds.call, rounds)
-    return {shape: _better(each, again.get(shape, each)) for shape, each in times.items()}
-
-
-def _better(a: Timed, b: Timed) -> Timed:
-    return replace(a, seconds={name: min(a.seconds[name], b.seconds[name]) for name in a.seconds})
 
 
 def cliffs(name: str, times: dict[Shape, Timed], bounds: Bounds) -> list[Cliff]:
@@ -160,15 +161,29 @@ def cliffs(name: str, times: dict[Shape, Timed], bounds: Bounds) -> list[Cliff]:
     found = []
     for layer, call in bounds.call.items():
         for shape, each in times.items():
-            above = tuple(
-                (axis, other) for axis, other in neighbours(KINDS[name], shape)
-                if other in times and times[other].rate(layer) > TIMES_BELOW * each.rate(layer)
-            )  # fmt: skip
+            beside = {key: times[key[1]].rate(layer) / each.rate(layer)
+                      for key in neighbours(KINDS[name], shape) if key[1] in times}  # fmt: skip
+            above = {key: ratio for key, ratio in beside.items() if ratio > TIMES_BELOW}
             least = max(each.moved / bounds.moved, call)
             if above:
                 is_bound = each.seconds[layer] <= TIMES_BELOW * least
-                found.append(Cliff(name, layer, shape, above, is_bound))
+                found.append(Cliff(name, layer, shape, each, above, is_bound))
     return found
+
+
+def confirmed(name: str, times: dict[Shape, Timed], bounds: Bounds, rounds: int) -> list[Cliff]:
+    """The cliffs among times: those that are bound, and those that are there a second time."""
+    first = cliffs(name, times, bounds)
+    beside: dict[Shape, set[Shape]] = {}
+    for each in first:
+        if not each.is_bound:
+            beside.setdefault(each.shape, set()).update(shape for _, shape in each.above)
+    again = []
+    for shape, others in beside.items():
+        found = cliffs(name, timed(KINDS[name], [shape, *others], bounds.call, rounds), bounds)
+        again += [each for each in found if each.shape == shape]
+    kept = [each for each in first if each.is_bound]
+    return sorted(kept + again, key=lambda each: each.layer)
 
 
 def described(kind: Kind, shape: Shape) -> str:
@@ -180,17 +195,16 @@ def _giga(rate: float) -> str:
     return f"{rate / 1e9:.3g}"
 
 
-def flagged_rows(found: Sequence[Cliff], times: dict[str, dict[Shape, Timed]]) -> list[tuple]:
+def flagged_rows(found: Iterable[Cliff]) -> list[tuple]:
     """A table of the flagged shapes, each with the neighbours that it is below."""
     rows = [("kind", "layer", "shape", "MOP", "GOP/s", "times below", "neighbours, GOP/s")]
     for each in found:
-        kind, here = KINDS[each.kind], times[each.kind]
-        own, rate = here[each.shape], here[each.shape].rate(each.layer)
-        rates = {other: here[other].rate(each.layer) for _, other in each.above}
-        names = [f"{axis} {other[list(kind.axes).index(axis)]}: {_giga(rates[other])}"
-                 for axis, other in each.above]  # fmt: skip
-        rows.append((each.kind, each.layer, described(kind, each.shape), f"{own.work / 1e6:.1f}",
-                     _giga(rate), f"{max(rates.values()) / rate:.1f}", "; ".join(names)))
+        kind, rate = KINDS[each.kind], each.timed.rate(each.layer)
+        names = [f"{axis} {other[list(kind.axes).index(axis)]}: {_giga(rate * ratio)}"
+                 for (axis, other), ratio in each.above.items()]  # fmt: skip
+        rows.append((each.kind, each.layer, described(kind, each.shape),
+                     f"{each.timed.work / 1e6:.1f}", _giga(rate),
+                     f"{max(each.above.values()):.1f}", "; ".join(names)))  # fmt: skip
     return rows
 
 
@@ -209,17 +223,16 @@ def page(times: dict[str, dict[Shape, Timed]], found: Sequence[Cliff],
     about = [part.replace("\n", " ").strip() for part in __doc__.split("\n\n")[2:]]
     calls = ", ".join(f"{1e6 * each:.0f} us {name}" for name, each in bounds.call.items())
     parts = [*about, f"A call of nothing: {calls}. A copy: {bounds.moved / 1e9:.1f} GB/s.",
-             "## Flagged", *verdict(found, times, measure.markdown)]  # fmt: skip
+             "## Flagged", *verdict(found, measure.markdown)]  # fmt: skip
     for name, each in times.items():
         parts += [f"## {name}", table(KINDS[name], each)]
     return parts
 
 
-def verdict(found: Sequence[Cliff], times: dict[str, dict[Shape, Timed]],
-            laid_out: Callable[[list], str]) -> list[str]:  # fmt: skip
+def verdict(found: Sequence[Cliff], laid_out: Callable[[list], str]) -> list[str]:
     """The flagged shapes as a table, or that there is none; how many more are bound."""
     flagged = [each for each in found if not each.is_bound]
-    told = (laid_out(flagged_rows(flagged, times)) if flagged
+    told = (laid_out(flagged_rows(flagged)) if flagged
             else f"No shape is more than {TIMES_BELOW} times below a neighbour.")  # fmt: skip
     return [told, f"Below a neighbour by GOP/s alone, within {TIMES_BELOW} times what their bytes "
                   f"or a call take: {len(found) - len(flagged)}."]  # fmt: skip
@@ -236,9 +249,9 @@ def main(kinds, rounds) -> None:
     for name in kinds or KINDS:
         click.echo(f"\n{name}")
         times[name] = measured(KINDS[name], bounds.call, rounds)
-    times = {name: settled(name, each, bounds, rounds) for name, each in times.items()}
-    found = [cliff for name, each in times.items() for cliff in cliffs(name, each, bounds)]
-    click.echo("\n" + "\n".join(verdict(found, times, measure.columns)))
+    found = [cliff for name, each in times.items()
+             for cliff in confirmed(name, each, bounds, rounds)]  # fmt: skip
+    click.echo("\n" + "\n".join(verdict(found, measure.columns)))
     if not kinds:
         path = measure.write_results("shape_grid", TITLE, page(times, found, bounds))
         click.echo(f"written to {path}")

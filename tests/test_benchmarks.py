@@ -133,10 +133,16 @@ def test_cliffs_are_far_below_a_neighbour_and_not_bound(monkeypatch):
     seconds = {(1,): 1e-5, (2,): 4e-4, (4,): 1e-5, (8,): 1.2e-4}
     times = {shape: shape_grid.Timed(shape[0] * 10**6, 10**5, {"native": each})
              for shape, each in seconds.items()}  # fmt: skip
-    assert shape_grid.cliffs("dense", times, bounds) == [
-        shape_grid.Cliff("dense", "native", (2,), (("rows", (1,)), ("rows", (4,))), False),
-        shape_grid.Cliff("dense", "native", (8,), (("rows", (4,)),), False),
-    ]
+    found = shape_grid.cliffs("dense", times, bounds)
+    assert [each.shape for each in found if not each.is_bound] == [(2,), (8,)]
+    assert found[0].above == pytest.approx({("rows", (1,)): 20, ("rows", (4,)): 80})
+    assert shape_grid.flagged_rows(found)[2] == (
+        "dense", "native", "rows 8", "8.0", "66.7", "6.0", "rows 4: 400",
+    )  # fmt: skip
+    again = {**times, (2,): shape_grid.Timed(2 * 10**6, 10**5, {"native": 2e-5})}
+    monkeypatch.setattr(shape_grid, "timed", lambda kind, shapes, *_: {x: again[x] for x in shapes})
+    kept = shape_grid.confirmed("dense", times, bounds, rounds=1)
+    assert [each.shape for each in kept] == [(8,)]
     bounds = shape_grid.Bounds({"native": 1e-5}, moved=1e9)  # a copy takes 1e-4 s
     found = shape_grid.cliffs("dense", times, bounds)
     assert [each.is_bound for each in found] == [True, True]
