@@ -109,6 +109,20 @@ struct Taps {
   }
 };
 
+template <int64_t kTimes>
+inline void repeat(const uint8_t* __restrict from, int64_t count, uint8_t* __restrict to) {
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t j = 0; j < kTimes; ++j) to[kTimes * i + j] = from[i];
+}
+
+// Each byte some times, one behind the other; by loops that become vectors for the usual numbers.
+inline void repeat(const uint8_t* from, int64_t count, int64_t times, uint8_t* to) {
+  if (times == 2) return repeat<2>(from, count, to);
+  if (times == 3) return repeat<3>(from, count, to);
+  if (times == 4) return repeat<4>(from, count, to);
+  for (int64_t i = 0; i < count; ++i, to += times) std::fill_n(to, times, from[i]);
+}
+
 // Runs a layer, whose filters may be several for a channel: on a copy of x, as often as there are.
 template <typename Layer>
 void with_one_filter(const Windows& w, const Depthwise& d, const Layer& layer) {
@@ -116,9 +130,7 @@ void with_one_filter(const Windows& w, const Depthwise& d, const Layer& layer) {
   if (multiplier == 1) return layer(w, d);
   std::vector<uint8_t> repeated(w.n * w.height * row * multiplier);
   parallel_for(w.n * w.height, [&](int64_t task) {
-    const uint8_t* from = d.x + task * row;
-    uint8_t* to = repeated.data() + task * row * multiplier;
-    for (int64_t i = 0; i < row; ++i, to += multiplier) std::fill_n(to, multiplier, from[i]);
+    repeat(d.x + task * row, row, multiplier, repeated.data() + task * row * multiplier);
   });
   Windows whole = w;
   Depthwise again = d;
