@@ -45,8 +45,14 @@ def _affine(x: Type, w: Type, b: Type, channels: int, to: Element, clamp, most=1
     storage = "i32" if x.dtype.bits <= 8 else "i64"
     require(b.dtype.name == storage and b.shape == (channels,),
             f"the bias must be {storage}[{channels}], found {b}")  # fmt: skip
-    require(clamp is None or len(clamp) == 2, f"a clamp has two bounds, found {clamp}")
+    _is_clamp(clamp, to)
     require(to.grid is not None and to.grid.per_tensor, f"the result {to} needs one grid")
+
+
+def _is_clamp(clamp, to: Element) -> None:
+    require(clamp is None or len(clamp) == 2, f"a clamp has two bounds, found {clamp}")
+    require(clamp is None or to.lo <= clamp[0] <= clamp[1] <= to.hi,
+            f"a clamp lies within the storage [{to.lo}, {to.hi}], found {clamp}")  # fmt: skip
 
 
 def _finished(op, acc):
@@ -234,6 +240,7 @@ def batch_dot(a: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Ints | 
         axes = axes or tuple(range(side.rank))
         require(sorted(axes) == list(range(side.rank)),
                 f"the axes {list(axes)} are no permutation of those of {side}")  # fmt: skip
+    _is_clamp(clamp, to)
     return to[shapes.matmul(_read(a, a_axes), _read(b, b_axes), False, False)]
 
 

@@ -117,6 +117,20 @@ def test_sums_far_beyond_what_bytes_and_words_hold(low, high):
         agrees(xla.dot(x, w, b, **finish), (x,), rng)
 
 
+@pytest.mark.parametrize("kernel, pads", [
+    ((3, 3), ((0, 0), (-1, 0))), ((3, 3), ((-1, 1), (1, -1))), ((3, 1), ((-2, 0), (0, -1))),
+    ((1, 1), ((1, -1), (0, 0))), ((1, 1), ((0, 0), (-1, 1))),
+])  # fmt: skip
+def test_negative_padding_crops(kernel, pads):
+    rng = np.random.default_rng(0)
+    for kind in calls.BYTES:
+        x = parameter("x", Element(DTYPES[kind], Grid(0.05, 7))[2, 8, 8, 64])
+        w, b = weights(rng, (*kernel, 64, 40), 40)
+        finish = {"to": Element(DTYPES["i8"], Grid(0.1, 3)),
+                  "rescale": derive("f32_half_even", np.float64(1e-4))}  # fmt: skip
+        agrees(xla.conv(x, w, b, padding=pads, kernel="valid", **finish), (x,), rng)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.data(), SEEDS)
 def test_depthwise_convolutions(data, seed):

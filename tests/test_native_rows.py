@@ -65,6 +65,14 @@ def test_softmax(data, seed, is_masked):
     agrees(int8.softmax(x, exps, *xs[1:], to=to), xs, values)
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
+def test_a_softmax_of_what_weighs_nothing():
+    x = parameter("x", Element(DTYPES["i8"], Grid(0.05, 0))[2, 20])
+    to = Element(DTYPES["i8"], Grid(1 / 256, -128))
+    op = int8.softmax(x, const(np.zeros(256, np.int32)), to=to)
+    agrees(op, (x,), [np.zeros(x.shape, np.int8)])
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data(), SEEDS, st.booleans())
 def test_norms(data, seed, has_mean):

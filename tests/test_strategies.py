@@ -134,7 +134,7 @@ def test_a_step_that_changes_integers_is_found_out(monkeypatch):
         return op.with_operands(x, const(w.value // 2, w.type), *rest)
 
     said = complaint_of(monkeypatch, "legalize", "xla.dot", change)
-    assert said == "ptq_int8: legalize(target=xla) changed the meaning"
+    assert said == "ptq_int8: legalize(target=xla, profile=none) changed the meaning"
 
 
 def test_grids_that_clip_are_found_out(monkeypatch):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from operator import index
 from pathlib import Path
 
 from ...errors import QirError, suggestion
@@ -79,7 +80,7 @@ def read_profile(path: str | Path) -> Profile:
     the shape it is for."""
     try:
         found = json.loads(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise QirError(f"no profile can be read: {error}", at=str(path), help=_HELP) from error
     is_profile = isinstance(found, dict) and isinstance(found.get("kernels"), list)
     if not is_profile or found.get("profile") != VERSION:
@@ -92,17 +93,17 @@ def read_profile(path: str | Path) -> Profile:
 _HELP = "`qir tune MODEL -o FILE` writes one"
 
 
-def _entry(path, index: int, entry) -> tuple[Key, str]:
-    at = f"{path}: kernels[{index}]"
+def _entry(path, number: int, entry) -> tuple[Key, str]:
+    at = f"{path}: kernels[{number}]"
     names = set(entry) - {"kernel"} if isinstance(entry, dict) else set()
     try:
         if names == {"rows", "inner", "outputs"}:
-            key, known = dot_key(**{name: int(entry[name]) for name in names}), LAYOUTS
+            key, known = dot_key(**{name: _frozen(entry[name]) for name in names}), LAYOUTS
         else:
             numbers = [_frozen(entry[name]) for name in ("x", "w", "strides", "dilation", "groups",
                                                          "pads")]  # fmt: skip
             key, known = conv_key(*numbers), possible_convs(*numbers)
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, ArithmeticError, RecursionError) as error:
         raise QirError(f"expected the shapes of a convolution or a dot, found {entry}", at=at,
                        help=_HELP) from error  # fmt: skip
     kernel = entry.get("kernel")
@@ -113,4 +114,4 @@ def _entry(path, index: int, entry) -> tuple[Key, str]:
 
 
 def _frozen(value):
-    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else int(value)
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else index(value)

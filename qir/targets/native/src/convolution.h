@@ -33,7 +33,8 @@ struct Product {
   const uint8_t* x_end = c.x + w.n * w.height * w.width * w.channels;
   bool lies_in_x = std::is_same_v<Element, uint8_t> && (Isa::kOffset == 0 || !c.is_signed) &&
                    w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
-                   w.out_height == w.height && w.out_width == w.width;
+                   w.before[0] == 0 && w.before[1] == 0 && w.out_height == w.height &&
+                   w.out_width == w.width;
 
   int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
 

@@ -30,7 +30,7 @@ struct Padded {
 
   bool serves() const {
     return taps > 1 && w.stride[0] == 1 && w.stride[1] == 1 && w.groups == 1 &&
-           w.channels >= kFewest && w.channels % Isa::kInner == 0;
+           w.before[1] >= 0 && w.channels >= kFewest && w.channels % Isa::kInner == 0;
   }
 
   // The rows of an image that the rows of the result from `first` to `last` see.

@@ -52,7 +52,7 @@ inline void softmax_row(const Softmax& s, int64_t row, int32_t* weights) {
   const int64_t length = s.rows.length, start = row * length;
   const uint8_t* mask = s.mask == nullptr ? nullptr : s.mask + start;
   const int32_t total = weigh(s, s.rows.x + start, mask, weights), lowest = s.lowest;
-  const int32_t reciprocal = ((1 << 30) + total / 2) / total;
+  const int32_t reciprocal = total == 0 ? 0 : ((1 << 30) + total / 2) / total;  // as numpy has it
   by_lanes<kLanes>(length, [&](int64_t i, auto lanes) __attribute__((always_inline)) {
     const I32 share = (load<I32>(weights + i, lanes) * reciprocal + (1 << 21)) >> 22;
     store(narrow((share > 255 ? 255 : share) + lowest), s.y + start + i, lanes);
@@ -134,7 +134,7 @@ inline void norm(const Norm& n) {
   const int64_t length = n.rows.length;
   by_rows(n.rows, [&](int64_t first, int64_t count) {
     thread_local std::vector<int32_t> products;
-    products.resize(count * length);
+    products.resize(count * length + kLanes);  // whole registers are read
     for (int64_t r = 0; r < count; ++r) normalize(n, first + r, products.data() + r * length);
     finish(n.epilogue, nullptr, Sums{count, length, products.data(), n.beta, nullptr}, 0, length,
            n.y, first * length, length);
