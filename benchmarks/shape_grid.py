@@ -22,7 +22,6 @@ from statistics import median
 from time import perf_counter
 
 import click
-import jax
 import jax.numpy as jnp
 
 from qir import api
@@ -31,7 +30,7 @@ from qir.cli.bench import WARM_UP, finish
 from qir.cli.per_op import measured_limits, operations
 from qir.ir import Func
 from qir.targets.native.library import library
-from qir.targets.xla.compile import build, lowered
+from qir.targets.xla.compile import build
 
 from . import measure
 from .grid_kinds import KINDS, Kind, Shape, dense, neighbours, shapes_of
@@ -82,14 +81,10 @@ class Cliff:
     is_bound: bool
 
 
-def _portable(func: Func) -> Callable:
-    """A legalized function by XLA's own operations."""
-    return jax.jit(lambda *xs: lowered(func, xs))
-
-
 def layers() -> dict[str, Callable[[Func], Callable]]:
     """What compiles a legalized function, by layer; portable alone where no kernels were built."""
-    return {"native": build, "portable": _portable} if library() else {"portable": _portable}
+    portable = partial(build, native=False)
+    return {"native": build, "portable": portable} if library() else {"portable": portable}
 
 
 def in_turns(runs: dict[tuple, Callable], rounds: int) -> dict[tuple, float]:

@@ -11,7 +11,12 @@ from qir.schemes import scheme_of, with_scheme
 from qir.target import Target
 
 
-@graph_pass("mixed -> {target}")
+def rules_known(func: Func, *, target: str = "xla", profile: ReadFile | None = None) -> None:
+    """QirError for a target that takes no profile, and for a file that is none."""
+    target_named(target).legalization(profile)
+
+
+@graph_pass("mixed -> {target}", ahead=rules_known)
 def legalize(func: Func, *, target: str = "xla", profile: ReadFile | None = None) -> Func:
     """Apply the rules of a target; QirError lists every op that it does not take, and why.
 

@@ -74,7 +74,7 @@ def test_a_profile_is_read_as_it_was_written(network, tmp_path):
 
 @pytest.mark.parametrize("text, said", [
     ("{", "no profile can be read: Expecting property name"),
-    ("[]", 'expected {"profile": 1, "machine": ..., "kernels": [...]}'),
+    ("[]", 'expected {"profile": 1, "machine": ..., "kernels": [...]}, found []'),
     ('{"profile": 2, "kernels": []}', 'expected {"profile": 1,'),
     ("[" * 100000, "no profile can be read: maximum recursion depth"),
     ('{"profile": 1, "kernels": [{"rows": 1e999, "inner": 1, "outputs": 1, "kernel": "nk"}]}',
@@ -103,6 +103,19 @@ def test_targets_without_choices_take_no_profile():
         registry.target_named("tflite").legalization("p.json")
     with pytest.raises(QirError, match="'edgetpu' has no kernels to choose between by a profile"):
         registry.target_named("edgetpu").tuner("p.json")
+
+
+@pytest.mark.parametrize("target, said", [
+    ("xla", "no profile can be read"), ("tflite", "has no kernels to choose between"),
+])  # fmt: skip
+def test_a_wrong_profile_is_told_before_any_data_is_read(target, said):
+    def data():
+        raise AssertionError("data was read")
+
+    weight = np.ones((6, 5), np.float32)
+    with pytest.raises(QirError, match=said):
+        qir.quantize(lambda x: x @ weight, np.ones((1, 6), np.float32), data, target=target,
+                     profile="missing.json")  # fmt: skip
 
 
 MODEL = """

@@ -10,9 +10,10 @@ from .models import MODEL_HELP, model_options, quantized_model
 @model_options
 @click.option("-o", "--output", metavar="FILE.json", required=True,
               help="The profile; what it says of other shapes stays.")  # fmt: skip
-@click.option("--batch", type=int, multiple=True, metavar="N",
+@click.option("--batch", type=click.IntRange(1), multiple=True, metavar="N",
               help="Batch to measure, the model's own by default; may be repeated.")  # fmt: skip
-@click.option("--rounds", default=15, show_default=True, help="Timed calls of each.")
+@click.option("--rounds", type=click.IntRange(1), default=15, show_default=True,
+              help="Timed calls of each.")  # fmt: skip
 def tune(model, calibration, inputs, pipeline, param, target, output, batch, rounds) -> None:
     """Measure which kernel is fastest here for each convolution and dot of a model.
 
@@ -21,10 +22,7 @@ def tune(model, calibration, inputs, pipeline, param, target, output, batch, rou
     `profile` of a pipeline.
     """
     from .. import api, registry
-    from ..errors import QirError
 
-    if rounds < 1 or any(each < 1 for each in batch):
-        raise QirError("--rounds and --batch are positive numbers")
     tuner = registry.target_named(target).tuner(output)
     _, quantized = quantized_model(model, calibration or "random", inputs, pipeline, param, target)
     lowered = quantized.module.main

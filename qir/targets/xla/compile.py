@@ -6,6 +6,7 @@ faster on some machines, and `atan` give NaN on others (measured with jaxlib 0.1
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 
 import jax
 import numpy as np
@@ -44,13 +45,13 @@ def compile_func(func: Func) -> Callable[..., tuple]:
     return call
 
 
-def build(func: Func) -> Callable[..., tuple]:
-    """`compile_func` without the checks of shapes and storages."""
+def build(func: Func, *, native: bool = True) -> Callable[..., tuple]:
+    """`compile_func` without the checks of shapes and storages; not native: by XLA alone."""
     refuse_fork()
     require_lowerings(func.ops)
     types = wide_program(func)
     specs = [jax.ShapeDtypeStruct(p.shape, p.dtype.numpy) for p in func.parameters]
-    with jax.enable_x64(types), native_calls():
+    with jax.enable_x64(types), native_calls() if native else nullcontext():
         trace = jax.make_jaxpr(lambda *xs: lowered(func, xs))(*specs)
         weights, place = _weights(trace.consts)
 

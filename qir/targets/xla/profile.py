@@ -60,8 +60,7 @@ def alternatives(op: Op) -> tuple[Key, tuple[str, ...]]:
     """What the choice for an `xla.conv` or `xla.dot` depends on, and what may be chosen."""
     a, (x, w) = op.attributes, (operand.type for operand in op.operands[:2])
     if op.kind == "xla.dot":
-        inner = x.shape[-1]
-        return dot_key(prod(x.shape[:-1]), inner, w.size // inner), LAYOUTS
+        return dot_key(prod(x.shape[:-1]), x.shape[-1], op.shape[-1]), LAYOUTS
     pads = pads_of(x, w.shape[:2], a["strides"], a["padding"], a["dilation"])
     numbers = (x.shape, w.shape, a["strides"], a["dilation"], a["groups"], pads)
     return conv_key(*numbers), possible_convs(*numbers)
@@ -84,8 +83,8 @@ def read_profile(path: str | Path) -> Profile:
         raise QirError(f"no profile can be read: {error}", at=str(path), help=_HELP) from error
     is_profile = isinstance(found, dict) and isinstance(found.get("kernels"), list)
     if not is_profile or found.get("profile") != VERSION:
-        raise QirError(f'expected {{"profile": {VERSION}, "machine": ..., "kernels": [...]}}',
-                       at=str(path), help=_HELP)  # fmt: skip
+        wanted = f'{{"profile": {VERSION}, "machine": ..., "kernels": [...]}}'
+        raise QirError(f"expected {wanted}, found {str(found)[:60]}", at=str(path), help=_HELP)
     kernels = dict(_entry(path, i, entry) for i, entry in enumerate(found["kernels"]))
     return Profile(str(found.get("machine", "")), kernels)
 

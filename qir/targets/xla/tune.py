@@ -12,7 +12,7 @@ from qir.dialects import xla
 from ...arrays import random_inputs
 from ...evaluate import checked_inputs
 from ...ir import Func, Op, const, parameter
-from .compile import lowered
+from .compile import build
 from .profile import Profile, alternatives, read_profile, write_profile
 
 CLEAR = 1.1
@@ -32,12 +32,12 @@ def tuner(path: str) -> Callable:
 
     def measure(ops: Sequence[Op], timed: Timed, tell: Callable[[str], None]) -> tuple[int, int]:
         found = {}
+        machine = f"{platform.processor() or platform.machine()}, jax {jax.__version__}"
         for op in ops:
             key, names = alternatives(op) if op.kind in CHOICES else (None, ())
             if len(names) > 1 and key not in found:
                 found[key] = _fastest(op, names, timed, tell)
-        machine = f"{platform.processor() or platform.machine()}, jax {jax.__version__}"
-        write_profile(path, Profile(machine, known | found))
+                write_profile(path, Profile(machine, known | found))  # kept if the rest fails
         return len(found), len(known | found)
 
     return measure
@@ -53,7 +53,7 @@ def _fastest(op: Op, names: Sequence[str], timed: Timed, tell: Callable[[str], N
     x = parameter("x", op.operands[0].type)
     funcs = [Func("main", (x,), (_by(op, x, name),)) for name in names]
     arrays = checked_inputs(funcs[0], random_inputs(funcs[0], "tune"))
-    seconds = timed(*(partial(_compiled(func, arrays), *arrays) for func in funcs))
+    seconds = timed(*(partial(build(func, native=False), *arrays) for func in funcs))
     least, best = min(zip(seconds, names, strict=True))
     best = best if least * CLEAR < seconds[0] else usual
     cells = ", ".join(f"{name} {1e3 * each:.3f}" for each, name in zip(seconds, names, strict=True))
@@ -69,8 +69,3 @@ def _by(op: Op, x: Op, name: str) -> Op:
         turned = weight.value.T.copy()
         weight = const(turned, weight.type.with_shape(turned.shape))
     return build(x, weight, bias, **{**op.attributes, choice: name})
-
-
-def _compiled(func: Func, arrays) -> Callable:
-    """The function compiled by XLA alone."""
-    return jax.jit(lambda *xs: lowered(func, xs)).lower(*arrays).compile()
