@@ -8,42 +8,21 @@ takes in brackets. Products end in a requantization to i8, as they do in a model
 choice.py come from here: measure on a quiet machine, and trust ratios above 1.2 alone.
 """
 
-from collections.abc import Callable
-from statistics import median
-from time import perf_counter
+from functools import partial
 
 import click
 import jax
 import jax.numpy as jnp
 
 from benchmarks.kernel_cases import SUBJECTS, Case
-from benchmarks.measure import machine, write_results
-
-SECONDS = 0.004
-"""How long one measurement of a candidate takes at least: short calls are repeated."""
+from benchmarks.measure import in_turns, machine, write_results
 
 
-def interleaved(case: Case, rounds: int) -> dict[str, float]:
-    """Median milliseconds of each candidate; calls of all alternate, so that noise hits all."""
+def milliseconds(case: Case, rounds: int) -> dict[str, float]:
+    """Median milliseconds of each candidate, called in turn."""
     arguments = [jnp.asarray(a) for a in case.arguments]
-    jitted = {name: jax.jit(run) for name, run in case.candidates.items()}
-    spent: dict[str, list[float]] = {name: [] for name in jitted}
-    repeats = {}
-    for name, run in jitted.items():
-        _seconds(run, arguments, 2)
-        repeats[name] = max(1, int(SECONDS / _seconds(run, arguments, 2)))
-    for _ in range(rounds):
-        for name, run in jitted.items():
-            spent[name].append(_seconds(run, arguments, repeats[name]))
-    return {name: 1e3 * median(seconds) for name, seconds in spent.items()}
-
-
-def _seconds(run: Callable, arguments: list, repeats: int) -> float:
-    started = perf_counter()
-    for _ in range(repeats):
-        result = run(*arguments)
-    result.block_until_ready()
-    return (perf_counter() - started) / repeats
+    runs = {name: partial(jax.jit(run), *arguments) for name, run in case.candidates.items()}
+    return {name: 1e3 * seconds for name, seconds in in_turns(runs, rounds).items()}
 
 
 def line(case: Case, times: dict[str, float]) -> str:
@@ -71,7 +50,7 @@ def main(subjects: tuple[str, ...], rounds: int, save: bool) -> None:
         lines = []
         for shape in cases:
             case = build(*shape)
-            lines.append(line(case, interleaved(case, rounds)))
+            lines.append(line(case, milliseconds(case, rounds)))
             click.echo(lines[-1])
         tables.append("\n".join([f"## {subject}", "```", *lines, "```"]))
     if save:

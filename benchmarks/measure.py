@@ -2,18 +2,20 @@
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from time import perf_counter
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from qir.api import Quantized, save
-from qir.cli.bench import interleaved
+from qir.cli.bench import WARM_UP, finish, interleaved
 from qir.text import write_atomically
 
 RESULTS = Path(__file__).with_name("results")
@@ -74,6 +76,29 @@ def products(rows: int = 1024, depth: int = 768, outputs: int = 3072) -> tuple[f
     times = interleaved(partial(jax.jit(partial(jnp.einsum, "mk,nk->mn")), *floats),
                         partial(multiply, a, b), rounds=20)  # fmt: skip
     return tuple(2e-9 * rows * depth * outputs / seconds for seconds in times)
+
+
+SECONDS = 0.003
+"""How long the calls of one turn take at least: short ones are repeated."""
+
+
+def in_turns(runs: Mapping[Hashable, Callable], rounds: int) -> dict[Hashable, float]:
+    """Median seconds of a call of each, whose turns alternate, so that noise hits all."""
+    for run in runs.values():
+        _seconds(run, WARM_UP)
+    calls = {name: max(1, int(SECONDS / _seconds(run, 1))) for name, run in runs.items()}
+    spent = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            spent[name].append(_seconds(run, calls[name]))
+    return {name: median(each) for name, each in spent.items()}
+
+
+def _seconds(run: Callable, calls: int) -> float:
+    started = perf_counter()
+    for _ in range(calls):
+        finish(run())
+    return (perf_counter() - started) / calls
 
 
 def columns(rows: Sequence[Sequence[object]]) -> str:

@@ -18,15 +18,12 @@ GOP, which would take most of the run, are left out.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from statistics import median
-from time import perf_counter
 
 import click
 import jax.numpy as jnp
 
 from qir import api
 from qir.arrays import random_inputs
-from qir.cli.bench import WARM_UP, finish
 from qir.cli.per_op import measured_limits, operations
 from qir.ir import Func
 from qir.targets.native.library import library
@@ -41,9 +38,6 @@ LEAST, MOST = 10**6, 4 * 10**9
 """Operations of the shapes that are timed."""
 
 CALLS_OF_NOTHING = 8
-SECONDS = 0.003
-"""How long the calls of one turn take at least."""
-
 
 @dataclass(frozen=True)
 class Bounds:
@@ -87,35 +81,16 @@ def layers() -> dict[str, Callable[[Func], Callable]]:
     return {"native": build, "portable": portable} if library() else {"portable": portable}
 
 
-def in_turns(runs: dict[tuple, Callable], rounds: int) -> dict[tuple, float]:
-    """Median seconds of a call of each, whose turns alternate."""
-    for run in runs.values():
-        _seconds(run, WARM_UP)
-    calls = {name: max(1, int(SECONDS / _seconds(run, 1))) for name, run in runs.items()}
-    spent = {name: [] for name in runs}
-    for _ in range(rounds):
-        for name, run in runs.items():
-            spent[name].append(_seconds(run, calls[name]))
-    return {name: median(each) for name, each in spent.items()}
-
-
 def compiled(func: Func) -> dict[str, Callable]:
     """A legalized function by layer, as a call on random inputs."""
     given = [jnp.asarray(x) for x in random_inputs(func, "shape grid").values()]
     return {name: partial(compile(func), *given) for name, compile in layers().items()}
 
 
-def _seconds(run: Callable, calls: int) -> float:
-    started = perf_counter()
-    for _ in range(calls):
-        finish(run())
-    return (perf_counter() - started) / calls
-
-
 def measured_bounds(rounds: int) -> Bounds:
     """What bounds small ops here; the least of several medians, for it is subtracted from all."""
     empty = compiled(api.legalized(dense(8, 8, 8), "xla"))
-    several = [in_turns(empty, rounds) for _ in range(CALLS_OF_NOTHING)]
+    several = [measure.in_turns(empty, rounds) for _ in range(CALLS_OF_NOTHING)]
     call = {name: min(each[name] for each in several) for name in empty}
     return Bounds(call, measured_limits(build, rounds).moved)
 
@@ -128,7 +103,7 @@ def timed(kind: Kind, shapes: Iterable[Shape], call: dict[str, float],
     funcs = {shape: func for shape, func in funcs.items() if LEAST <= work[shape] <= MOST}
     runs = {(shape, name): run for shape, func in funcs.items()
             for name, run in compiled(func).items()}  # fmt: skip
-    spent = in_turns(runs, rounds)
+    spent = measure.in_turns(runs, rounds)
     net = {shape: {name: max(spent[shape, name] - each, each) for name, each in call.items()}
            for shape in funcs}  # fmt: skip
     return {shape: Timed(work[shape], _moved(funcs[shape]), net[shape]) for shape in funcs}
