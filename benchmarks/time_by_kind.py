@@ -4,7 +4,7 @@
 
 Each op is compiled by itself and timed as `qir bench --per-op` does, in a process of one processor;
 the models are those that `benchmarks.peers` left in build/peers. A large product of 8 bits on each
-of two processors, alone and both at once, tells whether they are threads of one core.
+of two processors, alone and both at once, tells what a second thread can win.
 """
 
 import json
