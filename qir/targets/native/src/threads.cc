@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -30,27 +31,47 @@ struct Job {
   void* state;
 };
 
+// The tasks of one thread: it takes them from the front, and those who have done their own from the
+// back. So layer after layer a thread mostly reads what it wrote itself, in its own caches.
+struct alignas(64) Share {
+  std::atomic<int64_t> left{0}, back{0};
+  int64_t front = 0;
+
+  void fill(int64_t first, int64_t last) {
+    front = first;
+    back.store(last, std::memory_order_relaxed);
+    left.store(last - first, std::memory_order_relaxed);
+  }
+
+  bool has_one() {
+    return left.load(std::memory_order_relaxed) > 0 &&
+           left.fetch_sub(1, std::memory_order_relaxed) > 0;
+  }
+};
+
 class Pool {
  public:
-  explicit Pool(int64_t threads) : has_workers_(threads > 1) {
-    for (int64_t i = 1; i < threads; ++i) std::thread([this] { work(); }).detach();
+  explicit Pool(int64_t threads) : shares_(threads) {
+    for (int64_t i = 1; i < threads; ++i) std::thread([this, i] { work(i); }).detach();
   }
 
   void run(const Job& job) {
     std::unique_lock<std::mutex> owner(owner_, std::try_to_lock);
-    if (!has_workers_ || job.count == 1 || !owner.owns_lock()) {
+    const int64_t threads = shares_.size();
+    if (threads == 1 || job.count == 1 || !owner.owns_lock()) {
       for (int64_t i = 0; i < job.count; ++i) job.task(i, job.state);
       return;
     }
     {
       std::lock_guard<std::mutex> lock(mutex_);
       job_ = job;
-      next_.store(0, std::memory_order_relaxed);
+      for (int64_t i = 0; i < threads; ++i)
+        shares_[i].fill(job.count * i / threads, job.count * (i + 1) / threads);
       open_ = true;
       round_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    take(job);
+    take(job, 0);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       open_ = false;  // who comes now is too late: nobody waits for a worker that still sleeps
@@ -59,12 +80,18 @@ class Pool {
   }
 
  private:
-  void take(const Job& job) {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < job.count;)
-      job.task(i, job.state);
+  void take(const Job& job, int64_t own) {
+    Share& mine = shares_[own];
+    while (mine.has_one()) job.task(mine.front++, job.state);
+    const int64_t threads = shares_.size();
+    for (int64_t i = 1; i < threads; ++i) {
+      Share& other = shares_[(own + i) % threads];
+      while (other.has_one())
+        job.task(other.back.fetch_sub(1, std::memory_order_relaxed) - 1, job.state);
+    }
   }
 
-  void work() {
+  void work(int64_t own) {
     for (uint64_t seen = 0;;) {
       await(seen);
       Job job;
@@ -75,7 +102,7 @@ class Pool {
         active_.fetch_add(1, std::memory_order_relaxed);
         job = job_;
       }
-      take(job);
+      take(job, own);
       active_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -92,8 +119,8 @@ class Pool {
   std::mutex owner_, mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> round_{0};
-  std::atomic<int64_t> next_{0}, active_{0};
-  const bool has_workers_;
+  std::atomic<int64_t> active_{0};
+  std::vector<Share> shares_;
   bool open_ = false;
   Job job_{};
 };
