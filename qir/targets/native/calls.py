@@ -63,11 +63,11 @@ def conv(op: Op, x, sum: Sum | None = None):
 def depthwise(op: Op, x):
     """An `xla.depthwise`."""
     filters, bias = op.operands[1].value, op.operands[2].value
-    filters, windows = filters.reshape(-1, op.shape[-1]), _windows(op, x.shape[3])
+    filters, windows = filters.reshape(*filters.shape[:2], -1), _windows(op, x.shape[3])
     if library().taps == 1:
         return _called("qir_depthwise", op, x, filters.astype(np.int16), bias, windows)
     if x.dtype == jnp.int8:
-        bias = (bias - 128 * filters.sum(0, dtype=np.int64)).astype(np.int32)
+        bias = (bias - 128 * filters.sum((0, 1), dtype=np.int64)).astype(np.int32)
     order = places_of(op.shape[-1])
     return _called("qir_depthwise", op, x, by_fours(filters, order), in_order(bias, order), windows,
                    order=order)  # fmt: skip
@@ -137,11 +137,15 @@ def _in_places(numbers, order: np.ndarray):
 
 
 def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Depthwise filters [taps, channels] at their places, four taps together."""
-    taps = -(-len(filters) // 4) * 4
-    whole = np.zeros((taps, len(order)), np.int8)
-    whole[: len(filters)] = [in_order(tap, order) for tap in filters]
-    return np.ascontiguousarray(whole.reshape(-1, 4, len(order)).transpose(0, 2, 1))
+    """Depthwise filters [KH, KW, channels] at their places, four taps of a column together, or of
+    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros."""
+    rows, columns, _ = filters.shape
+    if -(-rows // 4) * columns > -(-columns // 4) * rows:
+        rows, columns, filters = columns, rows, filters.transpose(1, 0, 2)
+    whole = np.zeros((columns, -(-rows // 4), 4, len(order)), np.int8)
+    placed = np.where(order < 0, 0, filters[..., np.maximum(order, 0)])
+    whole.reshape(columns, -1, len(order))[:, :rows] = placed.transpose(1, 0, 2)
+    return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))
 
 
 GATHERED = 2048

@@ -1,16 +1,19 @@
 // A depthwise convolution by products of four taps at once, with AVX-512 VNNI: 64 channels side by
 // side, each channel's four bytes brought together, then multiplied and summed by one instruction.
 //
-// Unpacking leaves channel 16 * i + 4 * q + j of a block in lane 4 * i + j of register q; packing
-// undoes that. Filters are packed as [taps / 4, blocks, q, i, j, tap], and what there is a number of
-// by channel as [blocks, q, i, j]. Where the last block has at most 32 channels, or 16, it holds
-// them twice, or four times, for as many windows at once. A signed x is moved up by 128; the bias
-// makes up for it.
+// The four lie across a line of the result, so that neighbouring windows share what is brought
+// together: each column of a line is made once, and windows read their columns. Unpacking leaves
+// channel 16 * i + 4 * q + j of a block in lane 4 * i + j of register q; packing undoes that.
+// Filters are packed as [taps along the line, taps across it / 4, blocks, q, i, j, tap], and what
+// there is a number of by channel as [blocks, q, i, j]. Where the last block has at most 32
+// channels, or 16, it holds them twice, or four times, for as many parts of a line at once. A signed
+// x is moved up by 128; the bias makes up for it.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <immintrin.h>
+#include <utility>
 #include <vector>
 
 #include "depthwise.h"
@@ -22,113 +25,240 @@
 namespace qir {
 namespace {
 
-constexpr int64_t kBlock = 64;
+constexpr int64_t kBlock = 64, kFour = 4 * kBlock;
+constexpr int64_t kColumnBytes = 16 * 1024;  // of columns at a time, which stay in the first cache
+
+// One axis of an image and its windows; pitch: from one place of x, or of y, to the next.
+struct Axis {
+  int64_t size, kernel, stride, dilation, before, out, x_pitch, y_pitch;
+};
+
+// Four registers of 32-bit numbers to bytes in the order of the channels.
+template <typename Rescale>
+struct Packed {
+  Rescale rescale[4];
+
+  Packed(const Epilogue& e, int64_t first)
+      : rescale{of(e, first), of(e, first + kLanes), of(e, first + 2 * kLanes),
+                of(e, first + 3 * kLanes)} {}
+
+  static Rescale of(const Epilogue& e, int64_t first) {
+    return Rescale(e, first, std::integral_constant<int64_t, kLanes>());
+  }
+
+  QIR_INLINED __m512i operator()(const __m512i (&sums)[4]) const {
+    __m512i y[4];
+    for (int q = 0; q < 4; ++q) y[q] = (__m512i)rescale[q]((I32)sums[q]);
+    const __m512i byte = _mm512_set1_epi16(0xFF);  // the result may be signed or not
+    return _mm512_packus_epi16(_mm512_and_si512(_mm512_packs_epi32(y[0], y[1]), byte),
+                               _mm512_and_si512(_mm512_packs_epi32(y[2], y[3]), byte));
+  }
+};
+
+template <bool kSigned>
+struct PackedHalfEven {
+  F32 scale[4];
+  InBytes<kSigned> in_bytes;
+
+  PackedHalfEven(const Epilogue& e, int64_t first) : in_bytes(e.zero, e.low, e.high) {
+    for (int q = 0; q < 4; ++q) scale[q] = load<F32>(e.scale + first + q * kLanes, kLanes);
+  }
+
+  QIR_INLINED __m512i operator()(const __m512i (&sums)[4]) const {
+    __m512i y[4];
+    for (int q = 0; q < 4; ++q)
+      y[q] = nearest(__builtin_convertvector((I32)sums[q], F32) * scale[q]);
+    return in_bytes.packed(y);
+  }
+};
 
 struct Fours {
   const Windows& w;
   const Depthwise& d;
-  int64_t taps = w.kernel[0] * w.kernel[1], fours = ceil_div(taps, 4);
-  int64_t blocks = ceil_div(w.channels, kBlock);
+  Axis across = axis(fours_lie_across(w) ? 0 : 1), along = axis(fours_lie_across(w) ? 1 : 0);
+  int64_t fours = ceil_div(across.kernel, 4), blocks = ceil_div(w.channels, kBlock);
+  int64_t reach = (along.kernel - 1) * along.dilation + 1;  // columns that a window spans
+  __m512i flip = _mm512_set1_epi8(static_cast<char>(d.is_signed ? 0x80 : 0));
 
-  // One tap of kWindows windows, whose addresses are at `at`.
-  template <int kWindows>
-  static __m512i seen(const uint8_t* const* at, int64_t first, __mmask64 mask) {
-    if constexpr (kWindows == 1) return _mm512_maskz_loadu_epi8(mask, at[0] + first);
-    if constexpr (kWindows == 2) {
-      const auto part = [&](int k) { return _mm256_maskz_loadu_epi8(mask, at[k] + first); };
-      return _mm512_inserti64x4(_mm512_castsi256_si512(part(0)), part(1), 1);
-    }
-    const auto part = [&](int k) { return _mm_maskz_loadu_epi8(mask, at[k] + first); };
-    __m512i all = _mm512_castsi128_si512(part(0));
-    all = _mm512_inserti32x4(all, part(1), 1);
-    all = _mm512_inserti32x4(all, part(2), 2);
-    return _mm512_inserti32x4(all, part(3), 3);
+  Axis axis(int i) const {
+    const int64_t pitch = i == 0 ? w.channels * w.width : w.channels;
+    const int64_t y_pitch = i == 0 ? w.outputs * w.out_width : w.outputs;
+    return {i == 0 ? w.height : w.width, w.kernel[i], w.stride[i], w.dilation[i], w.before[i],
+            i == 0 ? w.out_height : w.out_width, pitch, y_pitch};
   }
 
-  // Adds up all taps of a block; they are `out_width` apart.
+  // Where the taps across a line are read in one block of channels.
+  struct Tap {
+    const uint8_t* from;
+    int64_t pitch;  // to the next column; 0 outside of the image
+  };
+
+  // A block of a line, of which kWindows parts of `part` windows are computed side by side.
   template <int kWindows>
-  void sum(const uint8_t* const* at, int64_t block, __mmask64 mask, __m512i (&acc)[4]) const {
-    const int64_t first = block * kBlock, pitch = w.out_width;
-    const __m512i flip = _mm512_set1_epi8(static_cast<char>(d.is_signed ? 0x80 : 0));
-    const int8_t* filter = d.packed + block * 4 * kBlock;
-    for (int64_t k = 0; k < fours; ++k, at += 4 * pitch, filter += blocks * 4 * kBlock) {
+  struct Line {
+    const Tap* taps;
+    const uint8_t* fill;
+    __mmask64 mask;
+    int64_t part, block;
+    uint8_t* y;
+  };
+
+  // What one tap sees at a column of each part.
+  template <int kWindows>
+  QIR_INLINED __m512i seen(const Line<kWindows>& line, const Tap& tap, int64_t column) const {
+    const auto at = [&](int k) {
+      const int64_t x = column + k * line.part * along.stride;
+      return x >= 0 && x < along.size ? tap.from + x * tap.pitch : line.fill;
+    };
+    if constexpr (kWindows == 1) return _mm512_maskz_loadu_epi8(line.mask, at(0));
+    if constexpr (kWindows == 2) {
+      const __m256i low = _mm256_maskz_loadu_epi8(line.mask, at(0));
+      const __m256i high = _mm256_maskz_loadu_epi8(line.mask, at(1));
+      return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+    }
+    const auto quarter = [&](int k) { return _mm_maskz_loadu_epi8(line.mask, at(k)); };
+    __m512i all = _mm512_castsi128_si512(quarter(0));
+    all = _mm512_inserti32x4(all, quarter(1), 1);
+    all = _mm512_inserti32x4(all, quarter(2), 2);
+    return _mm512_inserti32x4(all, quarter(3), 3);
+  }
+
+  // Brings the taps of a column together, [fours][q][64].
+  template <int kWindows>
+  QIR_INLINED void bring(const Line<kWindows>& line, int64_t column, uint8_t* to) const {
+    const Tap* tap = line.taps;
+    for (int64_t f = 0; f < fours; ++f, tap += 4, to += kFour) {
       __m512i x[4];
       for (int t = 0; t < 4; ++t)
-        x[t] = _mm512_xor_si512(flip, seen<kWindows>(at + t * pitch, first, mask));
+        x[t] = _mm512_xor_si512(flip, seen<kWindows>(line, tap[t], column));
       const __m512i low[2] = {_mm512_unpacklo_epi8(x[0], x[1]), _mm512_unpacklo_epi8(x[2], x[3])};
       const __m512i high[2] = {_mm512_unpackhi_epi8(x[0], x[1]), _mm512_unpackhi_epi8(x[2], x[3])};
-      const __m512i each[4] = {
-          _mm512_unpacklo_epi16(low[0], low[1]), _mm512_unpackhi_epi16(low[0], low[1]),
-          _mm512_unpacklo_epi16(high[0], high[1]), _mm512_unpackhi_epi16(high[0], high[1])};
-      for (int q = 0; q < 4; ++q)
-        acc[q] = _mm512_dpbusd_epi32(acc[q], each[q], _mm512_loadu_si512(filter + q * kBlock));
+      _mm512_store_si512(to, _mm512_unpacklo_epi16(low[0], low[1]));
+      _mm512_store_si512(to + kBlock, _mm512_unpackhi_epi16(low[0], low[1]));
+      _mm512_store_si512(to + 2 * kBlock, _mm512_unpacklo_epi16(high[0], high[1]));
+      _mm512_store_si512(to + 3 * kBlock, _mm512_unpackhi_epi16(high[0], high[1]));
     }
   }
 
+  // Adds up the taps of kSide neighbouring windows, the first of which begins at `from`.
+  template <int kSide>
+  QIR_INLINED void sum(const uint8_t* from, int64_t block, __m512i (&acc)[kSide][4]) const {
+    const int64_t next = along.stride * fours * kFour;
+    const int8_t* filter = d.packed + block * kFour;
+    for (int c = 0; c < kSide; ++c)
+      for (int q = 0; q < 4; ++q)
+        acc[c][q] = _mm512_loadu_si512(d.bias + block * kBlock + q * kLanes);
+    for (int64_t j = 0; j < along.kernel; ++j, from += along.dilation * fours * kFour)
+      for (int64_t f = 0; f < fours; ++f, filter += blocks * kFour)
+#pragma GCC unroll 4
+        for (int q = 0; q < 4; ++q) {
+          const __m512i by = _mm512_loadu_si512(filter + q * kBlock);
+          const uint8_t* column = from + f * kFour + q * kBlock;
+#pragma GCC unroll 4
+          for (int c = 0; c < kSide; ++c)
+            acc[c][q] = _mm512_dpbusd_epi32(acc[c][q], _mm512_load_si512(column + c * next), by);
+        }
+  }
+
+  // One window of each part, those that exist.
   template <int kWindows>
-  void write(__m512i bytes, __mmask64 mask, int64_t count, uint8_t* y) const {
-    if constexpr (kWindows == 1) return _mm512_mask_storeu_epi8(y, mask, bytes);
+  QIR_INLINED void write(const Line<kWindows>& line, __m512i bytes, int64_t ox) const {
+    uint8_t* y = line.y + ox * along.y_pitch;
+    if constexpr (kWindows == 1) return _mm512_mask_storeu_epi8(y, line.mask, bytes);
     alignas(64) uint8_t all[kBlock];
     _mm512_store_si512(all, bytes);
-    for (int64_t c = 0; c < std::min<int64_t>(kWindows, count); ++c, y += w.outputs)
+    for (int k = 0; k < kWindows && ox < along.out; ++k, ox += line.part)
       if constexpr (kWindows == 2)
-        _mm256_mask_storeu_epi8(y, mask, _mm256_load_si256((__m256i*)(all + 32 * c)));
+        _mm256_mask_storeu_epi8(y + k * line.part * along.y_pitch, line.mask,
+                                _mm256_load_si256((__m256i*)(all + 32 * k)));
       else
-        _mm_mask_storeu_epi8(y, mask, _mm_load_si128((__m128i*)(all + 16 * c)));
+        _mm_mask_storeu_epi8(y + k * line.part * along.y_pitch, line.mask,
+                             _mm_load_si128((__m128i*)(all + 16 * k)));
   }
 
-  // A row of the result in the channels of one block; y: its first window.
-  template <int kWindows, typename Rescale>
-  void row(const uint8_t* const* at, int64_t block, uint8_t* y) const {
-    const std::integral_constant<int64_t, kLanes> all;
-    const auto of = [&](int q) { return Rescale(d.epilogue, block * kBlock + q * kLanes, all); };
-    const Rescale rescale[4] = {of(0), of(1), of(2), of(3)};
+  template <int kSide, int kWindows, typename Pack>
+  QIR_INLINED void some(const Line<kWindows>& line, const uint8_t* from, int64_t ox,
+                        const Pack& pack) const {
+    __m512i acc[kSide][4];
+    sum<kSide>(from, line.block, acc);
+#pragma GCC unroll 4
+    for (int c = 0; c < kSide; ++c) write<kWindows>(line, pack(acc[c]), ox + c);
+  }
+
+  // The windows of each part from `first` to `last`.
+  template <int kWindows, typename Pack>
+  void windows(const Line<kWindows>& line, int64_t first, int64_t last, uint8_t* columns) const {
+    const Pack pack(d.epilogue, line.block * kBlock);
+    const int64_t pitch = fours * kFour, count = (last - first - 1) * along.stride + reach;
+    for (int64_t i = 0; i < count; ++i)
+      bring<kWindows>(line, first * along.stride - along.before + i, columns + i * pitch);
+    const auto from = [&](int64_t ox) { return columns + (ox - first) * along.stride * pitch; };
+    int64_t ox = first;
+    for (; ox + 4 <= last; ox += 4) some<4>(line, from(ox), ox, pack);
+    if (ox + 2 <= last) some<2>(line, from(ox), ox, pack), ox += 2;
+    if (ox < last) some<1>(line, from(ox), ox, pack);
+  }
+
+  template <int kWindows, typename Pack>
+  void line(const Tap* taps, const uint8_t* fill, int64_t block, uint8_t* y) const {
     const int64_t used = std::min(kBlock / kWindows, w.channels - block * kBlock);
-    const __mmask64 mask = ~__mmask64{0} >> (kBlock - used);
-    const int32_t* start = d.bias + block * kBlock;
-    y += block * kBlock;
-    for (int64_t ox = 0; ox < w.out_width; ox += kWindows, y += kWindows * w.outputs) {
-      __m512i acc[4];
-      for (int q = 0; q < 4; ++q) acc[q] = _mm512_loadu_si512(start + q * kLanes);
-      sum<kWindows>(at + ox, block, mask, acc);
-      for (int q = 0; q < 4; ++q) acc[q] = (__m512i)rescale[q]((I32)acc[q]);
-      const __m512i low = _mm512_packs_epi32(acc[0], acc[1]);
-      const __m512i high = _mm512_packs_epi32(acc[2], acc[3]);
-      const __m512i byte = _mm512_set1_epi16(0xFF);  // the result may be signed or not
-      write<kWindows>(_mm512_packus_epi16(_mm512_and_si512(low, byte), _mm512_and_si512(high, byte)),
-                      mask, w.out_width - ox, y);
-    }
+    const Line<kWindows> line{taps, fill, ~__mmask64{0} >> (kBlock - used),
+                              ceil_div(along.out, kWindows), block, y};
+    const int64_t fitting = (kColumnBytes / (fours * kFour) - reach) / along.stride;
+    const int64_t pieces = ceil_div(line.part, std::max<int64_t>(fitting, 8));
+    const int64_t most = (ceil_div(line.part, pieces) - 1) * along.stride + reach;
+    thread_local std::vector<uint8_t> columns;
+    columns.resize(most * fours * kFour + kBlock);
+    uint8_t* aligned = columns.data() + (-reinterpret_cast<uintptr_t>(columns.data()) & 63);
+    for (int64_t i = 0; i < pieces; ++i)
+      windows<kWindows, Pack>(line, line.part * i / pieces, line.part * (i + 1) / pieces, aligned);
   }
 
-  template <typename Rescale>
-  void row(const uint8_t* const* at, int64_t block, uint8_t* y) const {
+  template <typename Pack>
+  void line(const Tap* taps, const uint8_t* fill, int64_t block, uint8_t* y) const {
     const int64_t left = w.channels - block * kBlock;
-    if (left > 32) return row<1, Rescale>(at, block, y);
-    if (left > 16) return row<2, Rescale>(at, block, y);
-    return row<4, Rescale>(at, block, y);
+    if (left > 32) return line<1, Pack>(taps, fill, block, y);
+    if (left > 16) return line<2, Pack>(taps, fill, block, y);
+    return line<4, Pack>(taps, fill, block, y);
   }
 
-  // A row of the result; blocks from `first` to `last`.
-  void row(int64_t image, int64_t oy, int64_t first, int64_t last) const {
-    thread_local std::vector<const uint8_t*> at;
-    thread_local std::vector<uint8_t> fill;
-    fill.assign(w.channels, d.fill);
-    at.assign(4 * fours * w.out_width + 3, fill.data());  // the last few windows may look so far
-    Taps<uint8_t>{w, d}.find(image, oy, fill.data(), at.data());
-    uint8_t* const y = d.y + (image * w.out_height + oy) * w.out_width * w.outputs;
-    for (int64_t block = first; block < last; ++block)
-      by_contract(d.epilogue, [&](auto rescale) {
-        row<typename decltype(rescale)::Type>(at.data(), block, y);
-      });
+  void line(const Tap* taps, const uint8_t* fill, int64_t block, uint8_t* y) const {
+    const Epilogue& e = d.epilogue;
+    if (e.contract == Contract::kF32HalfEven)
+      return e.high <= 127 ? line<PackedHalfEven<true>>(taps, fill, block, y)
+                           : line<PackedHalfEven<false>>(taps, fill, block, y);
+    by_contract(e, [&](auto rescale) {
+      line<Packed<typename decltype(rescale)::Type>>(taps, fill, block, y);
+    });
+  }
+
+  // A line of the result; blocks from `first` to `last`.
+  void line(int64_t image, int64_t at, int64_t first, int64_t last) const {
+    alignas(64) uint8_t fill[kBlock];
+    std::fill_n(fill, kBlock, d.fill);
+    const uint8_t* const x = d.x + image * w.height * w.width * w.channels;
+    uint8_t* const y = d.y + image * w.out_height * w.out_width * w.outputs + at * across.y_pitch;
+    thread_local std::vector<Tap> taps;
+    taps.resize(4 * fours);
+    for (int64_t block = first; block < last; ++block) {
+      for (int64_t t = 0; t < 4 * fours; ++t) {
+        // The last tap once more where there is none: its weights are zero.
+        const int64_t tap = std::min(t, across.kernel - 1);
+        const int64_t place = at * across.stride - across.before + tap * across.dilation;
+        taps[t] = place >= 0 && place < across.size
+                      ? Tap{x + place * across.x_pitch + block * kBlock, along.x_pitch}
+                      : Tap{fill, 0};
+      }
+      line(taps.data(), fill, block, y + block * kBlock);
+    }
   }
 
   void run() const {
-    const int64_t rows = w.n * w.out_height;
-    const int64_t parts = rows >= 8 * thread_count() ? 1 : std::min(blocks, thread_count());
-    parallel_for(rows * parts, [&](int64_t task) {
-      const int64_t part = task % parts, row_at = task / parts;
-      row(row_at / w.out_height, row_at % w.out_height, blocks * part / parts,
-          blocks * (part + 1) / parts);
+    const int64_t lines = w.n * across.out;
+    const int64_t parts = lines >= 8 * thread_count() ? 1 : std::min(blocks, thread_count());
+    parallel_for(lines * parts, [&](int64_t task) {
+      const int64_t part = task % parts, at = task / parts;
+      line(at / across.out, at % across.out, blocks * part / parts, blocks * (part + 1) / parts);
     });
   }
 };

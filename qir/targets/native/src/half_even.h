@@ -29,18 +29,19 @@ struct InBytes {
 
   // values: two registers of a row, then two of the next.
   QIR_INLINED __m512i operator()(const __m512i (&values)[4]) const {
+    return _mm512_permutexvar_epi32(order, packed(values));
+  }
+
+  // In the order that packing leaves, four of each register in turn.
+  QIR_INLINED __m512i packed(const __m512i (&values)[4]) const {
     const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(values[0], values[1]), zero);
     const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(values[2], values[3]), zero);
     if constexpr (kSigned) {
       const __m512i bytes = _mm512_packs_epi16(first, second);
-      return ordered(_mm512_min_epi8(_mm512_max_epi8(bytes, low), high));
+      return _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
     }
     const __m512i bytes = _mm512_packus_epi16(first, second);
-    return ordered(_mm512_min_epu8(_mm512_max_epu8(bytes, low), high));
-  }
-
-  QIR_INLINED __m512i ordered(__m512i bytes) const {
-    return _mm512_permutexvar_epi32(order, bytes);
+    return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
   }
 };
 

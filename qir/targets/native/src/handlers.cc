@@ -84,13 +84,15 @@ ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::
       w.outputs % w.channels != 0)
     return misfit();
   const bool is_packed = filters.element_type() == ffi::DataType::S8;
-  const int64_t taps = w.kernel[0] * w.kernel[1], count = filters.element_count();
+  const int64_t rows = w.kernel[0], columns = w.kernel[1], count = filters.element_count();
+  const int64_t packed = fours_lie_across(w) ? round_up(rows, 4) * columns
+                                             : round_up(columns, 4) * rows;
   const int64_t outputs = is_packed ? round_up(w.outputs, 64) : w.outputs;
   if (!read(scale, shift, finish, outputs, e) ||
       static_cast<int64_t>(bias.element_count()) != outputs)
     return misfit();
-  if (is_packed ? chosen().layout.taps != 4 || count != round_up(taps, 4) * outputs
-                : filters.element_type() != ffi::DataType::S16 || count != taps * outputs)
+  if (is_packed ? chosen().layout.taps != 4 || count != packed * outputs
+                : filters.element_type() != ffi::DataType::S16 || count != rows * columns * outputs)
     return misfit();
   chosen().depthwise(w, {bytes(x), x.element_type() == ffi::DataType::S8,
                          static_cast<uint8_t>(fill),

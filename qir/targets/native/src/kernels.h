@@ -52,6 +52,13 @@ struct Windows {
   int64_t out_height, out_width, outputs, groups;
 };
 
+// Which taps of a packed depthwise filter are brought together by fours, see depthwise_fours.h:
+// those below each other, unless those beside each other make fewer.
+inline bool fours_lie_across(const Windows& w) {
+  const int64_t rows = w.kernel[0], columns = w.kernel[1];
+  return (rows + 3) / 4 * columns <= (columns + 3) / 4 * rows;
+}
+
 // x: i8 or u8. packed: what `layout()` describes, one block for each group. bias: i32 by output
 // channel, into which the zero point of x is folded. fill: the byte that padding holds.
 struct Convolution {
