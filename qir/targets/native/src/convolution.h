@@ -127,8 +127,8 @@ struct Product {
         finish(*c.reals, sums, channel, width, place, w.outputs,
                [&](int64_t r) { return image_of(at.row + r); });
       });
-    else if (used == Isa::kColumns)
-      finish(c.epilogue, c.residual, sums, channel, Whole(), c.y, place, w.outputs);
+    else if (used == Isa::kColumns || writes_fewer<Isa::kColumns>(c.epilogue))
+      finish(c.epilogue, c.residual, sums, channel, Whole(), c.y, place, w.outputs, used);
     else
       write_partly(sums, channel, used, place);
   }

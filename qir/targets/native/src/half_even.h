@@ -1,4 +1,4 @@
-// f32_half_even for whole tiles with AVX-512: two rows of 32 channels become bytes together, so that
+// f32_half_even for tiles with AVX-512: two rows of 32 channels become bytes together, so that
 // saturating instructions do most of what clamping would.
 #pragma once
 
@@ -45,49 +45,80 @@ struct InBytes {
   }
 };
 
-// Rescaled sums of 32 channels to y[rows][pitch]; residual: nullptr, or what is added to them.
-template <bool kSigned, bool kAdds, typename Channels>
+// Which of the 32 channels of a tile there are. Masks cost where there are all of them.
+template <bool kAll>
+struct Used {
+  __mmask32 mask;
+  __mmask16 half[2];
+
+  explicit Used(int64_t count)
+      : mask(static_cast<__mmask32>(~uint32_t{0} >> (2 * kLanes - count))),
+        half{static_cast<__mmask16>(mask), static_cast<__mmask16>(mask >> kLanes)} {}
+
+  template <typename Number>
+  QIR_INLINED __m512i words(const Number* from, int k) const {
+    static_assert(sizeof(Number) == 4);
+    if constexpr (kAll) return _mm512_loadu_si512(from + k * kLanes);
+    return _mm512_maskz_loadu_epi32(half[k], from + k * kLanes);
+  }
+
+  QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int k) const {
+    if constexpr (kAll) return qir::widened_bytes(from + k * kLanes, is_signed, kLanes);
+    const __m128i bytes = _mm_maskz_loadu_epi8(half[k], from + k * kLanes);
+    return is_signed ? widened((SignedBytes)bytes) : widened((Bytes)bytes);
+  }
+
+  QIR_INLINED void store(__m256i bytes, uint8_t* to) const {
+    if constexpr (kAll)
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), bytes);
+    else
+      _mm256_mask_storeu_epi8(to, mask, bytes);
+  }
+};
+
+// Rescaled sums of 32 channels, of which some are used, to y[rows][pitch]; residual: nullptr, or what
+// is added to them.
+template <bool kSigned, bool kAdds, bool kAll>
 QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Channels (&channels)[2], int64_t rows, int64_t channel, uint8_t* y,
+                           const Sums& sums, int64_t channel, const Used<kAll>& used, uint8_t* y,
                            int64_t pitch) {
-  const F32 scale[2] = {load<F32>(e.scale + channel, kLanes),
-                        load<F32>(e.scale + channel + kLanes, kLanes)};
+  const F32 scale[2] = {(F32)used.words(e.scale + channel, 0), (F32)used.words(e.scale + channel, 1)};
+  const I32 start[2] = {(I32)used.words(sums.start, 0), (I32)used.words(sums.start, 1)};
   const Residual r = kAdds ? *residual : Residual{0, 0, 0, 0, 0, 0, 0, e.zero, e.low, e.high};
   const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
-  for (int64_t row = 0; row < rows; row += 2) {
-    const bool has_second = row + 1 < rows;
+  for (int64_t row = 0; row < sums.rows; row += 2) {
+    const bool has_second = row + 1 < sums.rows;
     __m512i values[4];
     for (int k = 0; k < 4; ++k) {
       const int64_t at = k < 2 || !has_second ? row : row + 1;
-      const I32 sum = channels[k % 2].of(at);
+      I32 sum = load<I32>(sums.products + at * sums.pitch + k % 2 * kLanes, kLanes) + start[k % 2];
+      if (sums.taken != nullptr) sum -= sums.taken[at];
       values[k] = nearest(__builtin_convertvector(sum, F32) * scale[k % 2]);
       if constexpr (kAdds) {
-        const uint8_t* from = other + at * pitch + k % 2 * kLanes;
-        const I32 theirs = widened_bytes(from, r.is_signed, kLanes) - r.other_zero;
+        const I32 theirs =
+            used.widened_bytes(other + at * pitch, r.is_signed, k % 2) - r.other_zero;
         const I32 mine = clamped((I32)values[k], e.low - e.zero, e.high - e.zero);
         const int32_t half = 1 << r.shift >> 1;
         values[k] = (__m512i)((mine * r.weight + theirs * r.other_weight + half) >> r.shift);
       }
     }
     const __m512i bytes = in_bytes(values);
-    auto* to = reinterpret_cast<__m256i*>(y + row * pitch);
-    _mm256_storeu_si256(to, _mm512_castsi512_si256(bytes));
-    to = reinterpret_cast<__m256i*>(y + (row + 1) * pitch);
-    if (has_second) _mm256_storeu_si256(to, _mm512_extracti64x4_epi64(bytes, 1));
+    used.store(_mm512_castsi512_si256(bytes), y + row * pitch);
+    if (has_second) used.store(_mm512_extracti64x4_epi64(bytes, 1), y + (row + 1) * pitch);
   }
 }
 
-template <typename Channels>
+template <bool kAll>
 QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Channels (&channels)[2], int64_t rows, int64_t channel, uint8_t* y,
+                           const Sums& sums, int64_t channel, const Used<kAll>& used, uint8_t* y,
                            int64_t pitch) {
   const bool is_signed = (residual == nullptr ? e.high : residual->high) <= 127;
   if (residual == nullptr)
-    is_signed ? half_even<true, false>(e, residual, other, channels, rows, channel, y, pitch)
-              : half_even<false, false>(e, residual, other, channels, rows, channel, y, pitch);
+    is_signed ? half_even<true, false>(e, residual, other, sums, channel, used, y, pitch)
+              : half_even<false, false>(e, residual, other, sums, channel, used, y, pitch);
   else
-    is_signed ? half_even<true, true>(e, residual, other, channels, rows, channel, y, pitch)
-              : half_even<false, true>(e, residual, other, channels, rows, channel, y, pitch);
+    is_signed ? half_even<true, true>(e, residual, other, sums, channel, used, y, pitch)
+              : half_even<false, true>(e, residual, other, sums, channel, used, y, pitch);
 }
 
 }  // namespace

@@ -45,6 +45,13 @@ struct Residual {
   int32_t other_zero, weight, other_weight, shift, zero, low, high;
 };
 
+// A block of sums: products[rows][pitch], with what each channel starts with, less what each row
+// takes (nullptr: nothing).
+struct Sums {
+  int64_t rows, pitch;
+  const int32_t *products, *start, *taken;
+};
+
 // The windows of a convolution over x[n, height, width, channels].
 struct Windows {
   int64_t n, height, width, channels;

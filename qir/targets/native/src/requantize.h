@@ -16,13 +16,6 @@
 namespace qir {
 namespace {
 
-// A block of sums: products[rows][pitch], with what each channel starts with, less what each row
-// takes (nullptr: nothing).
-struct Sums {
-  int64_t rows, pitch;
-  const int32_t *products, *start, *taken;
-};
-
 // As many channels of a row as there are lanes.
 struct Channels {
   const Sums& sums;
@@ -177,17 +170,24 @@ QIR_INLINED void rescaled(const Epilogue& e, const Residual* residual, const uin
     rescaled<Rescale, true>(e, residual, other, sums, channel, width, y, pitch);
 }
 
+// Whether `finish` of so many columns writes fewer of them, too.
+template <int64_t kColumns>
+QIR_INLINED bool writes_fewer(const Epilogue& e) {
+  return kLanes == 16 && kColumns == 2 * kLanes && e.contract == Contract::kF32HalfEven;
+}
+
+// used: how many of the width are written, see `writes_fewer`.
 template <typename Width>
 QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums& sums,
-                        int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch) {
+                        int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch,
+                        [[maybe_unused]] int64_t used = 2 * kLanes) {
   const uint8_t* other = residual == nullptr ? nullptr : residual->other + place;
 #if QIR_LANES == 16
   if constexpr (std::is_same_v<Width, std::integral_constant<int64_t, 2 * kLanes>>)
-    if (e.contract == Contract::kF32HalfEven) {
-      const std::integral_constant<int64_t, kLanes> lanes;
-      const Channels channels[] = {{sums, 0, lanes}, {sums, kLanes, lanes}};
-      return half_even(e, residual, other, channels, sums.rows, channel, y + place, pitch);
-    }
+    if (e.contract == Contract::kF32HalfEven)
+      return used == 2 * kLanes
+                 ? half_even(e, residual, other, sums, channel, Used<true>(used), y + place, pitch)
+                 : half_even(e, residual, other, sums, channel, Used<false>(used), y + place, pitch);
 #endif
   by_contract(e, [&](auto rescale) __attribute__((always_inline)) {
     using Rescale = typename decltype(rescale)::Type;
