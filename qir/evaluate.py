@@ -85,12 +85,21 @@ def checked_input(parameter: Op, array) -> np.ndarray:
                        f"the model takes {list(type.shape)}")  # fmt: skip
     if not np.can_cast(array.dtype, type.dtype.numpy, "same_kind"):
         raise QirError(f"the input '{name}' holds {array.dtype}, the model takes {type.dtype}")
-    if array.size and array.dtype.kind in "iu" and not type.is_float:
+    is_safe = type.is_float or holds_all(type, array.dtype)
+    if array.size and array.dtype.kind in "iu" and not is_safe:
         ends = int(array.min()), int(array.max())
         if ends[0] < type.dtype.lo or ends[1] > type.dtype.hi:
             raise QirError(f"the input '{name}' holds {ends[0]} to {ends[1]}, {type.dtype} takes "
                            f"{type.dtype.lo} to {type.dtype.hi}")  # fmt: skip
     return array.astype(type.dtype.numpy, copy=False)
+
+
+def holds_all(type: Type, dtype: np.dtype) -> bool:
+    """Whether a numpy dtype is a type's own, and each of its numbers one of the type's."""
+    if dtype != type.dtype.numpy:
+        return False
+    ends = np.iinfo(dtype) if dtype.kind in "iu" else None
+    return ends is None or (type.dtype.lo <= ends.min and type.dtype.hi >= ends.max)
 
 
 def as_array(name: str, value) -> np.ndarray:

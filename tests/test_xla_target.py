@@ -45,6 +45,22 @@ def mixed(batch=2) -> Func:
     )
 
 
+def test_arrays_on_the_device_are_taken_as_they_are_where_they_fit():
+    x, y = (p(name, dtype, 2, 3, grid=grid(0.1)) for name, dtype in (("x", "i8"), ("y", "i4")))
+    z = p("z", "bool", 2)
+    run = compile_func(Func("main", (x, y, z), (y, x, z)))
+    given = jax.device_put([np.full((2, 3), 9, np.int8), np.full((2, 3), 7, np.int8),
+                            np.ones(2, np.bool_)])  # fmt: skip
+    for found, wanted in zip(run(*given), (given[1], given[0], given[2]), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    with pytest.raises(QirError, match="'y' holds 9 to 9, i4 takes -8 to 7"):
+        run(given[0], given[0], given[2])
+    with pytest.raises(QirError, match="'x' has shape"):
+        run(given[0][:1], given[1], given[2])
+    with pytest.raises(QirError, match="takes 3 inputs"):
+        run(*given[:2])
+
+
 def blocks(count, width=4):
     """Residual blocks of one structure, every value observed."""
     rng = np.random.default_rng(1)
