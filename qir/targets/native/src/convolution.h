@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <type_traits>
 #include <vector>
 
@@ -18,7 +19,8 @@
 namespace qir {
 namespace {
 
-constexpr int64_t kBlockBytes = 96 * 1024;  // gathered rows, which stay in the second-level cache
+constexpr int64_t kBlockBytes = 96 * 1024;  // of rows, which stay in the second-level cache
+constexpr int64_t kPanelBytes = 24 * 1024;  // of columns, which stay in the first-level cache
 
 template <typename Isa>
 struct Product {
@@ -112,15 +114,23 @@ struct Product {
   };
   using Acc = int32_t (*)[Isa::kColumns];
 
-  void multiply(const Part& at, const Left<Element>& left, Acc acc) const {
+  template <typename Pending>
+  void multiply(const Part& at, const Left<Element>& left, Acc acc, Pending& pending) const {
     const int8_t* b = c.packed + (at.group * tiles + at.tile) * lda * Isa::kColumns;
-    Isa::multiply(at.count, left, b, acc, c.is_signed);
+    const int64_t first = at.tile * Isa::kColumns;
+    const int32_t* start = c.bias + at.group * columns + first;
+    int32_t filled_up[Isa::kColumns];
+    if (columns - first < Isa::kColumns) {
+      std::fill(std::copy_n(start, columns - first, filled_up), std::end(filled_up), 0);
+      start = filled_up;
+    }
+    Isa::multiply(at.count, left, b, start, acc, c.is_signed, pending);
   }
 
   void write(const Part& at, Acc acc) const {
     const int64_t first = at.tile * Isa::kColumns, channel = at.group * columns + first;
     const int64_t used = std::min(columns - first, Isa::kColumns);
-    const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
+    const Sums sums{at.count, Isa::kColumns, acc[0], nullptr, nullptr};
     const int64_t place = at.row * w.outputs + channel;
     if (c.reals != nullptr)
       by_width<Isa>(used, [&](auto width) {
@@ -137,10 +147,9 @@ struct Product {
 
   // A tile of fewer columns: all of it is rescaled, by numbers that are filled up, and what is used
   // is copied.
-  void write_partly(Sums sums, int64_t channel, int64_t used, int64_t place) const {
-    const Some<Isa::kColumns> some(c.epilogue, sums.start, channel, used);
+  void write_partly(const Sums& sums, int64_t channel, int64_t used, int64_t place) const {
+    const Some<Isa::kColumns> some(c.epilogue, channel, used);
     alignas(64) uint8_t y[Isa::kRows * Isa::kColumns], other[Isa::kRows * Isa::kColumns] = {};
-    sums.start = some.start;
     Residual residual;
     if (c.residual != nullptr) {
       residual = *c.residual;
@@ -172,19 +181,20 @@ struct Product {
   // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     const Left<Element> all = rows_of(row, count, group);
-    const int64_t units = ceil_div(count, Isa::kRows);
-    const auto part = [&](int64_t i) {
-      const int64_t r = i % units * Isa::kRows;
-      return Part{row + r, std::min<int64_t>(Isa::kRows, count - r), group, first + i / units};
+    const auto written = [&](const Part& part, int64_t first, int64_t rows, Acc acc)
+        __attribute__((noinline)) {
+      write({part.row + first, rows, group, part.tile}, acc);
     };
-    overlapped<Isa>(
-        units * (last - first),
-        [&](int64_t i, Acc acc) {
+    Overlapped<Isa, Part, decltype(written)> parts(written);
+    const int64_t fitting = std::max<int64_t>(1, kPanelBytes / (lda * Isa::kColumns));
+    for (int64_t panel = first; panel < last; panel += fitting)
+      for (int64_t r = 0; r < count; r += Isa::kRows)
+        for (int64_t tile = panel; tile < std::min(panel + fitting, last); ++tile) {
+          const Part part{row + r, std::min<int64_t>(Isa::kRows, count - r), group, tile};
           Left<Element> left = all;
-          left.rows += i % units * Isa::kRows * left.pitch;
-          multiply(part(i), left, acc);
-        },
-        [&](int64_t i, Acc acc) { write(part(i), acc); });
+          left.rows += r * left.pitch;
+          parts(part, [&](Acc acc, auto& pending) { multiply(part, left, acc, pending); });
+        }
   }
 
   // Blocks of rows, of sizes that differ by one step of the product, are the tasks. Where there are

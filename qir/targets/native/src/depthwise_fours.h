@@ -67,7 +67,7 @@ struct PackedHalfEven {
   QIR_INLINED __m512i operator()(const __m512i (&sums)[4]) const {
     __m512i y[4];
     for (int q = 0; q < 4; ++q)
-      y[q] = nearest(__builtin_convertvector((I32)sums[q], F32) * scale[q]);
+      y[q] = nearest<false>(__builtin_convertvector((I32)sums[q], F32) * scale[q]);
     return in_bytes.packed(y);
   }
 };

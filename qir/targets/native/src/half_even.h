@@ -11,9 +11,17 @@
 namespace qir {
 namespace {
 
-// Rounded half to even. What is beyond 32 bits stays at their end or 2^30: far outside of bytes.
+// Rounded half to even. What is beyond 32 bits stays at their end or 2^30, far outside of bytes;
+// kSmall: nothing is.
+template <bool kSmall>
 QIR_INLINED __m512i nearest(F32 x) {
+  if constexpr (kSmall) return _mm512_cvtps_epi32((__m512)x);
   return _mm512_cvtps_epi32(_mm512_min_ps((__m512)x, _mm512_set1_ps(1 << 30)));
+}
+
+// Whether sums of 32 bits times these scales stay within 32 bits.
+QIR_INLINED bool are_small(F32 scale) {
+  return _mm512_cmp_ps_mask((__m512)scale, _mm512_set1_ps(0.5f), _CMP_NLE_UQ) == 0;
 }
 
 // From sums without a zero point to stored bytes.
@@ -76,14 +84,12 @@ struct Used {
   }
 };
 
-// Rescaled sums of 32 channels, of which some are used, to y[rows][pitch]; residual: nullptr, or what
+// Rescaled sums of 32 channels, which start with nothing and of which some are used, to y[rows][pitch]; residual: nullptr, or what
 // is added to them.
-template <bool kSigned, bool kAdds, bool kAll>
+template <bool kSmall, bool kSigned, bool kAdds, bool kAll>
 QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Sums& sums, int64_t channel, const Used<kAll>& used, uint8_t* y,
-                           int64_t pitch) {
-  const F32 scale[2] = {(F32)used.words(e.scale + channel, 0), (F32)used.words(e.scale + channel, 1)};
-  const I32 start[2] = {(I32)used.words(sums.start, 0), (I32)used.words(sums.start, 1)};
+                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
+                           uint8_t* y, int64_t pitch) {
   const Residual r = kAdds ? *residual : Residual{0, 0, 0, 0, 0, 0, 0, e.zero, e.low, e.high};
   const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
   for (int64_t row = 0; row < sums.rows; row += 2) {
@@ -91,9 +97,9 @@ QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const ui
     __m512i values[4];
     for (int k = 0; k < 4; ++k) {
       const int64_t at = k < 2 || !has_second ? row : row + 1;
-      I32 sum = load<I32>(sums.products + at * sums.pitch + k % 2 * kLanes, kLanes) + start[k % 2];
+      I32 sum = load<I32>(sums.products + at * sums.pitch + k % 2 * kLanes, kLanes);
       if (sums.taken != nullptr) sum -= sums.taken[at];
-      values[k] = nearest(__builtin_convertvector(sum, F32) * scale[k % 2]);
+      values[k] = nearest<kSmall>(__builtin_convertvector(sum, F32) * scale[k % 2]);
       if constexpr (kAdds) {
         const I32 theirs =
             used.widened_bytes(other + at * pitch, r.is_signed, k % 2) - r.other_zero;
@@ -108,17 +114,29 @@ QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const ui
   }
 }
 
+template <bool kSmall, bool kAll>
+QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
+                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
+                           uint8_t* y, int64_t pitch) {
+  const bool is_signed = (residual == nullptr ? e.high : residual->high) <= 127;
+  if (residual == nullptr)
+    is_signed ? half_even<kSmall, true, false>(e, residual, other, sums, scale, used, y, pitch)
+              : half_even<kSmall, false, false>(e, residual, other, sums, scale, used, y, pitch);
+  else
+    is_signed ? half_even<kSmall, true, true>(e, residual, other, sums, scale, used, y, pitch)
+              : half_even<kSmall, false, true>(e, residual, other, sums, scale, used, y, pitch);
+}
+
 template <bool kAll>
 QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
                            const Sums& sums, int64_t channel, const Used<kAll>& used, uint8_t* y,
                            int64_t pitch) {
-  const bool is_signed = (residual == nullptr ? e.high : residual->high) <= 127;
-  if (residual == nullptr)
-    is_signed ? half_even<true, false>(e, residual, other, sums, channel, used, y, pitch)
-              : half_even<false, false>(e, residual, other, sums, channel, used, y, pitch);
+  const float* from = e.scale + channel;
+  const F32 scale[2] = {(F32)used.words(from, 0), (F32)used.words(from, 1)};
+  if (are_small(scale[0]) && are_small(scale[1]))
+    half_even<true>(e, residual, other, sums, scale, used, y, pitch);
   else
-    is_signed ? half_even<true, true>(e, residual, other, sums, channel, used, y, pitch)
-              : half_even<false, true>(e, residual, other, sums, channel, used, y, pitch);
+    half_even<false>(e, residual, other, sums, scale, used, y, pitch);
 }
 
 }  // namespace

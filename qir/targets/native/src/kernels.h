@@ -45,7 +45,7 @@ struct Residual {
   int32_t other_zero, weight, other_weight, shift, zero, low, high;
 };
 
-// A block of sums: products[rows][pitch], with what each channel starts with, less what each row
+// A block of sums: products[rows][pitch], plus what each channel starts with, less what each row
 // takes (nullptr: nothing).
 struct Sums {
   int64_t rows, pitch;

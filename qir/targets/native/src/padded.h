@@ -59,6 +59,11 @@ struct Padded {
     }
   }
 
+  // Some places of a block by a tile.
+  struct Part {
+    int64_t place, count, tile;
+  };
+
   // Rows of an image by the tiles from `first` to `last`.
   void block(int64_t image, int64_t top, int64_t bottom, int64_t first, int64_t last) const {
     thread_local std::vector<Element> copied;
@@ -69,22 +74,20 @@ struct Padded {
     for (int64_t i = 0; i < w.kernel[0]; ++i)
       for (int64_t j = 0; j < w.kernel[1]; ++j)
         starts.push_back((i * w.dilation[0] * width + j * w.dilation[1]) * w.channels);
-    const int64_t places = (bottom - top - 1) * width + w.out_width, tiles = last - first;
+    const int64_t places = (bottom - top - 1) * width + w.out_width;
     const int64_t row = (image * w.out_height + top) * w.out_width;
-    const auto count = [&](int64_t i) {
-      return std::min<int64_t>(Isa::kRows, places - i / tiles * Isa::kRows);
-    };
-    overlapped<Isa>(
-        ceil_div(places, Isa::kRows) * tiles,
-        [&](int64_t i, Acc acc) {
-          const Element* rows = copied.data() + i / tiles * Isa::kRows * w.channels;
-          const int64_t steps = w.channels / Isa::kDepth;
-          p.multiply({0, count(i), 0, first + i % tiles},
-                     {rows, w.channels, steps, taps, starts.data()}, acc);
-        },
-        [&](int64_t i, Acc acc) {
-          write(i / tiles * Isa::kRows, count(i), row, first + i % tiles, acc);
+    const auto written = [&](const Part& part, int64_t from, int64_t some, Acc acc)
+        __attribute__((noinline)) { write(part.place + from, some, row, part.tile, acc); };
+    Overlapped<Isa, Part, decltype(written)> parts(written);
+    for (int64_t place = 0; place < places; place += Isa::kRows)
+      for (int64_t tile = first; tile < last; ++tile) {
+        const Part part{place, std::min<int64_t>(Isa::kRows, places - place), tile};
+        const Left<Element> left{copied.data() + place * w.channels, w.channels,
+                                 w.channels / Isa::kDepth, taps, starts.data()};
+        parts(part, [&](Acc acc, auto& pending) {
+          p.multiply({0, part.count, 0, tile}, left, acc, pending);
         });
+      }
   }
 
   void run() const {

@@ -19,14 +19,17 @@ struct Plain {
     return is_signed ? static_cast<int8_t>(stored) : stored;
   }
 
+  template <typename Pending>
   static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
-                       int32_t (*acc)[kColumns], bool) {
-    by_count<Plain>(count, left, b, acc);
+                       const int32_t* start, int32_t (*acc)[kColumns], bool, Pending& pending) {
+    pending.some(1);
+    by_count<Plain>(count, left, b, start, acc);
   }
 
   template <int kCount>
-  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
-    for (int r = 0; r < kCount; ++r) std::fill_n(acc[r], kColumns, 0);
+  static void product(const Left<Element>& left, const int8_t* b, const int32_t* start,
+                      int32_t (*acc)[kColumns]) {
+    for (int r = 0; r < kCount; ++r) std::copy_n(start, kColumns, acc[r]);
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth)

@@ -24,7 +24,7 @@ struct Channels {
 
   template <typename Lanes>
   QIR_INLINED Channels(const Sums& all, int64_t i, Lanes lanes)
-      : sums(all), first(i), start(load<I32>(all.start + i, lanes)) {}
+      : sums(all), first(i), start(all.start == nullptr ? I32{} : load<I32>(all.start + i, lanes)) {}
 
   QIR_INLINED I32 of(int64_t row) const {
     const I32 sum = load<I32>(sums.products + row * sums.pitch + first, kLanes) + start;
@@ -200,23 +200,21 @@ template <int64_t kColumns>
 struct Some {
   float scale[kColumns] = {};
   double factor[kColumns] = {};
-  int32_t multiplier[kColumns] = {}, shift[kColumns] = {}, start[kColumns] = {};
+  int32_t multiplier[kColumns] = {}, shift[kColumns] = {};
   Epilogue epilogue;
 
-  Some(const Epilogue& e, const int32_t* bias, int64_t channel, int64_t used) : epilogue(e) {
-    const auto take = [&](auto*& from, auto* to, int64_t first) {
-      std::copy_n(from + first, used, to);
+  Some(const Epilogue& e, int64_t channel, int64_t used) : epilogue(e) {
+    const auto take = [&](auto*& from, auto* to) {
+      std::copy_n(from + channel, used, to);
       from = to;
     };
-    const int32_t* begin = bias;
-    take(begin, start, 0);
     if (e.contract == Contract::kF32HalfEven) {
-      take(epilogue.scale, scale, channel);
+      take(epilogue.scale, scale);
     } else if (e.contract == Contract::kF64HalfAway) {
-      take(epilogue.factor, factor, channel);
+      take(epilogue.factor, factor);
     } else {
-      take(epilogue.multiplier, multiplier, channel);
-      take(epilogue.shift, shift, channel);
+      take(epilogue.multiplier, multiplier);
+      take(epilogue.shift, shift);
     }
   }
   Some(const Some&) = delete;

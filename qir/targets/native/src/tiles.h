@@ -3,10 +3,12 @@
 // An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
 // kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kColumns,
 // kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
-// multiply(count, left, b, acc, is_signed), acc[count][kColumns] = left[count] * b, where the rows
-// are what the bytes of x became, signed or not.
+// multiply(count, left, b, start, acc, is_signed, pending), acc[count][kColumns] = start[kColumns] +
+// left[count] * b, where the rows are what the bytes of x became, signed or not; before it changes
+// acc, or between steps, it calls pending.some(steps left), at last of one.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 
@@ -31,17 +33,45 @@ struct Left {
   const int64_t* starts = &kAtOnce;
 };
 
-// Calls multiply(i, acc) for each of `count` products, and write(i, acc) after the next of them is
-// multiplied: an epilogue does not wait for its sums, and AMX works on meanwhile.
-template <typename Isa, typename Multiply, typename Write>
-void overlapped(int64_t count, const Multiply& multiply, const Write& write) {
-  [[maybe_unused]] const typename Isa::Ready ready;
-  alignas(64) int32_t acc[2][Isa::kRows][Isa::kColumns];
-  for (int64_t i = 0; i <= count; ++i) {
-    if (i < count) multiply(i, acc[i % 2]);
-    if (i > 0) write(i - 1, acc[(i - 1) % 2]);
+// Products whose sums are written while the next of them is multiplied, some rows between its steps:
+// AMX works on meanwhile. A Part has a `count` of rows; write(part, first, rows, acc) writes some of
+// them, the last when this goes.
+template <typename Isa, typename Part, typename Write>
+class Overlapped {
+ public:
+  using Acc = int32_t (*)[Isa::kColumns];
+
+  explicit Overlapped(const Write& write) : write_(write) {}
+  Overlapped(const Overlapped&) = delete;
+  ~Overlapped() { some(1); }
+
+  // Calls multiply(acc, pending), which overwrites acc when what is pending is written.
+  template <typename Multiply>
+  void operator()(const Part& part, const Multiply& multiply) {
+    multiply(acc_, *this);
+    part_ = part, next_ = 0, left_ = part.count;
   }
-}
+
+  // Writes some rows, so many that the last are written when there are no more steps.
+  void some(int64_t steps) {
+    const int64_t rows = std::min(left_, std::max(kFewest, round_up(ceil_div(left_, steps), 2)));
+    if (rows <= 0) return;
+    write_(part_, next_, rows, acc_ + next_);
+    next_ += rows, left_ -= rows;
+  }
+
+ private:
+  static constexpr int64_t kFewest = 8;  // rows at a time, for what each time costs
+  alignas(64) int32_t acc_[Isa::kRows][Isa::kColumns];
+  typename Isa::Ready ready_;
+  const Write& write_;
+  Part part_{};
+  int64_t next_ = 0, left_ = 0;
+};
+
+struct NothingPending {
+  void some(int64_t) {}
+};
 
 template <typename Isa, int... kCounts, typename... Arguments>
 void by_count(int64_t count, std::integer_sequence<int, kCounts...>,
