@@ -18,8 +18,8 @@ from qir.types import DTYPES, Element, Grid, tensor
 pytest.importorskip("jax")
 calls = pytest.importorskip("qir.targets.native.calls")
 from qir.targets.native import hybrid as of_reals  # noqa: E402
-from qir.targets.native import sums  # noqa: E402
-from qir.targets.native.library import library, native_calls  # noqa: E402
+from qir.targets.native import packing, sums  # noqa: E402
+from qir.targets.native.library import Library, library, native_calls  # noqa: E402
 from qir.targets.xla.compile import compile_func  # noqa: E402
 
 pytestmark = pytest.mark.skipif(library() is None, reason="the extension was not built")
@@ -103,6 +103,32 @@ def test_convolutions_whose_windows_are_not_gathered(data, seed):
     w, b = weights(rng, (*kernel, inner, outputs), outputs)
     finish = draw(finishes(outputs, inner * kernel[0] * kernel[1], rng))
     agrees(xla.conv(x, w, b, kernel="valid", **a, **finish), (x,), rng)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), SEEDS)
+def test_convolutions_that_read_rows_of_windows(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    a, kernel = draw(windows()), draw(st.tuples(st.integers(2, 7), st.integers(1, 7)))
+    a["dilation"] = (a["dilation"][0], 1)
+    sides = draw(st.tuples(SIZES, st.integers(1, 90)))
+    height, width = map(covered, sides, kernel, a["dilation"])
+    inner, outputs = draw(st.sampled_from([1, 3, 8, 33, 64])), draw(st.integers(1, 40))
+    x = stored(draw, rng, draw(st.integers(1, 5)), height, width, inner)
+    w, b = weights(rng, (*kernel, inner, outputs), outputs)
+    finish = draw(finishes(outputs, inner * kernel[0] * kernel[1], rng))
+    agrees(xla.conv(x, w, b, kernel="valid", **a, **finish), (x,), rng)
+
+
+def test_which_convolutions_read_rows_of_windows():
+    amx = Library("amx", 32, 4, 64, 16, 0, 4, 1)
+    windows_of_224 = (7, 7, 2, 2, 1, 1, 3, 3, 112, 112, 64, 1)
+    assert packing.runs_of(windows_of_224, 3, amx) == 7
+    assert packing.runs_of((3, 3, 2, 2, 1, 1, 0, 0, 112, 112, 32, 1), 3, amx) == 3
+    assert packing.runs_of((3, 3, 1, 1, 1, 1, 1, 1, 56, 56, 33, 1), 33, amx) == 3
+    assert packing.runs_of((3, 3, 1, 1, 1, 1, 1, 1, 56, 56, 64, 1), 64, amx) == 1
+    assert packing.runs_of((3, 3, 2, 2, 1, 1, 1, 1, 7, 7, 512, 1), 512, amx) == 1
+    assert packing.runs_of((3, 3, 1, 1, 2, 2, 1, 1, 56, 56, 33, 1), 33, amx) == 1
 
 
 @pytest.mark.parametrize("low, high", [(-128, 127), (-20, 100)])
@@ -327,7 +353,7 @@ print(library())
 
 
 @pytest.mark.parametrize("chosen, said", [
-    ("plain", "name='plain', columns=16, depth=2, inner=2, offset=0, taps=1, threads=3"),
+    ("plain", "name='plain', columns=16, depth=2, inner=2, rows=1, offset=0, taps=1, threads=3"),
     ("off", "None"),
     ("vnni", "QIR_NATIVE names no kernels: 'vnni'"),
 ])  # fmt: skip

@@ -10,7 +10,8 @@ from jax import ffi
 from ... import shapes
 from ...ir import Op
 from ...rounding import Rescale
-from .library import Library, is_called, library
+from .library import is_called, library
+from .packing import by_fours, by_groups, in_order, in_places, packed, places_of, runs_of
 
 CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single",
              "float64_half_away")  # fmt: skip
@@ -96,81 +97,9 @@ def _conv(op: Op, x, weights: np.ndarray, windows, sum: Sum | None):
     if x.dtype == jnp.int8:
         taken = kernels.offset * weights.sum(1, dtype=np.int64).reshape(-1)
         bias = (bias - taken).astype(np.int32)  # modulo 2**32, as the sums are
+    runs = runs_of(windows, x.shape[3], kernels)
     name = "qir_conv" if sum is None else "qir_conv_sum"
-    return _called(name, op, x, packed(weights, kernels), bias, windows, sum)
-
-
-def packed(weights: np.ndarray, kernels: Library) -> np.ndarray:
-    """Weights [groups, K, N] as the kernels read them: [groups, N / columns, K / depth, columns,
-    depth], padded with zeros."""
-    groups, inner, outputs = weights.shape
-    depth = -(-inner // kernels.inner) * kernels.inner // kernels.depth
-    columns = -(-outputs // kernels.columns)
-    whole = np.zeros((groups, depth * kernels.depth, columns * kernels.columns), np.int8)
-    whole[:, :inner, :outputs] = weights
-    tiles = whole.reshape(groups, depth, kernels.depth, columns, kernels.columns)
-    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
-
-
-def places_of(channels: int) -> np.ndarray:
-    """The channel of each place of src/depthwise_fours.h, [blocks, q, i, j]; -1 for none."""
-    blocks = -(-channels // 64)
-    left = channels - 64 * (blocks - 1)
-    held = next(size for size in (16, 32, 64) if left <= size)
-    last = np.resize(np.where(np.arange(held) < left, channels - left + np.arange(held), -1), 64)
-    order = np.concatenate([np.arange(64 * (blocks - 1)), last])
-    return order.reshape(blocks, 4, 4, 4).transpose(0, 2, 1, 3).reshape(-1)
-
-
-def in_order(numbers, order: np.ndarray):
-    """Numbers by channel at their places, 0 where there is none."""
-    module = np if isinstance(numbers, np.ndarray) else jnp
-    return module.where(order < 0, 0, numbers[np.maximum(order, 0)]).astype(numbers.dtype)
-
-
-def _in_places(numbers, order: np.ndarray):
-    """Numbers by channel, one or a pair each, or none at all."""
-    if not numbers.size:
-        return numbers
-    pairs = numbers.reshape(order.max() + 1, -1)
-    return jnp.stack([in_order(column, order) for column in pairs.T], 1).reshape(-1)
-
-
-def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Depthwise filters [KH, KW, channels] at their places, four taps of a column together, or of
-    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros."""
-    rows, columns, _ = filters.shape
-    if -(-rows // 4) * columns > -(-columns // 4) * rows:
-        rows, columns, filters = columns, rows, filters.transpose(1, 0, 2)
-    whole = np.zeros((columns, -(-rows // 4), 4, len(order)), np.int8)
-    placed = np.where(order < 0, 0, filters[..., np.maximum(order, 0)])
-    whole.reshape(columns, -1, len(order))[:, :rows] = placed.transpose(1, 0, 2)
-    return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))
-
-
-GATHERED = 2048
-"""How many products of 8 bits take as long as it takes to gather a tap of one group, about."""
-
-
-def by_groups(w: np.ndarray, groups: int, kernels: Library) -> np.ndarray:
-    """The weights w[KH,KW,C/groups,O] of a convolution as [groups, K, O / groups].
-
-    So many groups become one, with zeros between them, as makes tiles that are less empty, and
-    fewer windows to gather: padding alone would waste more than the zeros do.
-    """
-    taps, inner, outputs = w.shape[0] * w.shape[1], w.shape[2], w.shape[3] // groups
-
-    def cost(merge: int) -> int:
-        depth = -(-taps * inner * merge // kernels.inner) * kernels.inner
-        columns = -(-outputs * merge // kernels.columns) * kernels.columns
-        return groups // merge * (depth * columns + taps * GATHERED)
-
-    merge = min((m for m in range(1, groups + 1) if groups % m == 0), key=cost)
-    parts = w.reshape(taps, inner, groups // merge, merge, outputs)
-    whole = np.zeros((groups // merge, taps, merge, inner, merge, outputs), w.dtype)
-    for i in range(merge):
-        whole[:, :, i, :, i] = parts[:, :, :, i].transpose(2, 0, 1, 3)
-    return whole.reshape(groups // merge, taps * merge * inner, merge * outputs)
+    return _called(name, op, x, packed(weights, kernels, runs), bias, (*windows, runs), sum)
 
 
 def _windows(op: Op, groups: int) -> tuple[int, ...]:
@@ -192,7 +121,7 @@ def _called(name: str, op: Op, x, weights: np.ndarray, bias: np.ndarray, windows
     shape = (*x.shape[:1], *windows[8:11])
     numbers = numbers_of(op.attributes["rescale"], op.shape[-1])
     if order is not None:
-        numbers = [_in_places(each, order) for each in numbers]
+        numbers = [in_places(each, order) for each in numbers]
     more = () if sum is None else (sum.other.reshape(shape),)
     attributes = {} if sum is None else {"sum": sum.numbers}
     dtype = op.dtype.numpy if sum is None else sum.dtype

@@ -8,8 +8,9 @@ from jax import ffi
 from qir.dialects.hybrid import channel_scales, pads_of
 
 from ...ir import Op
-from .calls import by_groups, packed, windows_of
+from .calls import windows_of
 from .library import is_called, library
+from .packing import by_groups, packed, runs_of
 
 
 def serves(op: Op) -> bool:
@@ -42,8 +43,9 @@ def depthwise(op: Op, x, b):
 
 def _conv(op: Op, x, weights: np.ndarray, b, windows):
     taps = weights.sum(1, dtype=np.int32).reshape(-1)
-    return _called("qir_hybrid_conv", op, x, packed(weights, library()), -library().offset * taps,
-                   taps, b, windows)  # fmt: skip
+    runs = runs_of(windows, x.shape[3], library())
+    return _called("qir_hybrid_conv", op, x, packed(weights, library(), runs),
+                   -library().offset * taps, taps, b, (*windows, runs))  # fmt: skip
 
 
 def _called(name: str, op: Op, x, weights, start, taps, b, windows):

@@ -18,7 +18,7 @@ from ...errors import QirError, QirWarning, suggestion
 CALLS = ("qir_conv", "qir_conv_sum", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise", "qir_pool", "qir_softmax", "qir_norm", "qir_table")  # fmt: skip
 SETS = ("plain", "avx2", "avx512vnni", "amx")
-NUMBERS = ("columns", "depth", "inner", "offset", "taps", "threads")
+NUMBERS = ("columns", "depth", "inner", "rows", "offset", "taps", "threads")
 STEM = "_kernels"
 
 
@@ -26,15 +26,16 @@ STEM = "_kernels"
 class Library:
     """The kernels chosen for this processor, and how they want their weights.
 
-    name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. offset:
-    what is added to a signed input. taps: of a depthwise filter, packed together. threads: how many
-    a call uses at most.
+    name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. rows: of
+    how many a product is at least. offset: what is added to a signed input. taps: of a depthwise
+    filter, packed together. threads: how many a call uses at most.
     """
 
     name: str
     columns: int
     depth: int
     inner: int
+    rows: int
     offset: int
     taps: int
     threads: int

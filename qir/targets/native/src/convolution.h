@@ -29,7 +29,7 @@ struct Product {
   const Convolution& c;
   int64_t inner = w.channels / w.groups, columns = w.outputs / w.groups;
   int64_t depth = w.kernel[0] * w.kernel[1] * inner;
-  int64_t lda = round_up(depth, Isa::kInner), steps = lda / Isa::kDepth;
+  int64_t lda = w.runs * round_up(depth / w.runs, Isa::kInner), steps = lda / Isa::kDepth;
   int64_t tiles = ceil_div(columns, Isa::kColumns);
   int64_t rows = w.n * w.out_height * w.out_width;
   const uint8_t* x_end = c.x + w.n * w.height * w.width * w.channels;

@@ -11,13 +11,15 @@
 namespace qir {
 namespace {
 
-// windows: as `Windows` lists them, without the batch, which x has.
+// windows: as `Windows` lists them, without the batch, which x has; those of a convolution with runs.
 bool read(ffi::Span<const int64_t> shape, Numbers said, Windows& w) {
-  if (shape.size() != 4 || said.size() != 12) return false;
+  if (shape.size() != 4 || said.size() < 12 || said.size() > 13) return false;
   const int64_t* s = said.begin();
   w = {shape[0], shape[1], shape[2], shape[3], {s[0], s[1]}, {s[2], s[3]},
        {s[4], s[5]}, {s[6], s[7]}, s[8], s[9], s[10], s[11]};  // clang-format off
-  return w.groups > 0 && w.channels % w.groups == 0 && w.outputs % w.groups == 0;
+  if (said.size() == 13) w.runs = s[12];
+  return w.groups > 0 && w.channels % w.groups == 0 && w.outputs % w.groups == 0 &&
+         (w.runs == 1 || (w.runs == w.kernel[0] && w.groups == 1));
 }
 
 bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
@@ -28,7 +30,7 @@ bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
 int64_t packed_size(const Windows& w) {
   const Layout& layout = chosen().layout;
   const int64_t depth = w.kernel[0] * w.kernel[1] * w.channels / w.groups;
-  return w.groups * round_up(depth, layout.inner) * round_up(w.outputs / w.groups, layout.columns);
+  return w.groups * w.runs * round_up(depth / w.runs, layout.inner) * round_up(w.outputs / w.groups, layout.columns);
 }
 
 bool fits(const ffi::AnyBuffer& y, const Windows& w) {
@@ -240,6 +242,7 @@ QIR_PUBLIC const char* qir_kernels() { return qir::chosen().name; }
 QIR_PUBLIC int64_t qir_columns() { return qir::chosen().layout.columns; }
 QIR_PUBLIC int64_t qir_depth() { return qir::chosen().layout.depth; }
 QIR_PUBLIC int64_t qir_inner() { return qir::chosen().layout.inner; }
+QIR_PUBLIC int64_t qir_rows() { return qir::chosen().layout.rows; }
 QIR_PUBLIC int64_t qir_taps() { return qir::chosen().layout.taps; }
 QIR_PUBLIC int64_t qir_offset() { return qir::chosen().layout.offset; }
 QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }

@@ -57,6 +57,7 @@ struct Windows {
   int64_t n, height, width, channels;
   int64_t kernel[2], stride[2], dilation[2], before[2];  // before: the padding at top and left
   int64_t out_height, out_width, outputs, groups;
+  int64_t runs = 1;  // how many of them a filter is packed as, see `Layout`
 };
 
 // Which taps of a packed depthwise filter are brought together by fours, see depthwise_fours.h:
@@ -168,11 +169,12 @@ struct Pool {
 };
 
 // How weights [K, N] are packed: columns in tiles of `columns`, rows in steps of `depth`, as
-// [N / columns, K / depth, columns, depth], padded with zeros, K to a multiple of `inner`. offset:
-// what is added to a signed x before the product, which the bias has to make up for. taps: how many
-// of a depthwise filter are packed together, 1 for none.
+// [N / columns, K / depth, columns, depth], padded with zeros, each run of K to a multiple of `inner`.
+// rows: of how many a product is at least. offset: what is added to a signed x before the product,
+// which the bias has to make up for. taps: how many of a depthwise filter are packed together, 1 for
+// none.
 struct Layout {
-  int64_t columns, depth, inner, offset, taps;
+  int64_t columns, depth, inner, rows, offset, taps;
 };
 
 struct Kernels {

@@ -17,7 +17,8 @@ namespace {
 
 template <typename Isa>
 constexpr Kernels kernels_of(const char* name) {
-  return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kOffset, QIR_TAPS}, conv<Isa>,
+  return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kGathered, Isa::kOffset,
+                 QIR_TAPS}, conv<Isa>,
 #if QIR_TAPS == 4
           depthwise_by_fours,
 #else

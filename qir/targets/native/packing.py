@@ -1,0 +1,109 @@
+"""How weights lie as the C++ kernels read them."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from .library import Library
+
+
+def packed(weights: np.ndarray, kernels: Library, runs: int = 1) -> np.ndarray:
+    """Weights [groups, K, N] as the kernels read them: [groups, N / columns, K / depth, columns,
+    depth], padded with zeros; K is so many runs, each of them padded by itself."""
+    groups, inner, outputs = weights.shape
+    depth = up(inner // runs, kernels.inner)
+    whole = np.zeros((groups, runs, depth, up(outputs, kernels.columns)), np.int8)
+    whole[:, :, : inner // runs, :outputs] = weights.reshape(groups, runs, -1, outputs)
+    tiles = whole.reshape(groups, -1, kernels.depth, whole.shape[-1] // kernels.columns,
+                          kernels.columns)  # fmt: skip
+    return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
+
+
+def up(number: int, step: int) -> int:
+    """The next multiple of a step."""
+    return -(-number // step) * step
+
+
+PIECE = 4096
+"""How many products of 8 bits take as long as it takes to gather one row of a window, about; and
+16 for each byte of it."""
+
+
+def runs_of(windows: tuple[int, ...], inner: int, kernels: Library) -> int:
+    """How many runs a filter is packed as: a row of it each, where they are read from a padded copy
+    of the image, see src/padded.h; else one, and windows are gathered.
+
+    Padding each row of a filter makes products longer, and a product is of some rows at least:
+    gathering has to take longer than both.
+    """
+    rows, columns, down, right, _, dilation, _, before, _, width, outputs, groups = windows
+    length = columns * inner
+    if rows * columns == 1 or groups > 1 or dilation > 1 or before < 0:
+        return 1
+    if (down, right) == (1, 1) and inner % kernels.inner == 0:
+        return 1  # read from a copy, whatever they are packed as
+    depth, outputs = rows * up(length, kernels.inner), up(outputs, kernels.columns)
+    longer = depth - up(rows * length, kernels.inner)
+    wasted = 0 if (down, right) == (1, 1) else (up(width, kernels.rows) - width) * depth / width
+    is_copied = (longer + wasted) * outputs < rows * (PIECE + 16 * length)
+    return rows if is_copied else 1
+
+
+def places_of(channels: int) -> np.ndarray:
+    """The channel of each place of src/depthwise_fours.h, [blocks, q, i, j]; -1 for none."""
+    blocks = -(-channels // 64)
+    left = channels - 64 * (blocks - 1)
+    held = next(size for size in (16, 32, 64) if left <= size)
+    last = np.resize(np.where(np.arange(held) < left, channels - left + np.arange(held), -1), 64)
+    order = np.concatenate([np.arange(64 * (blocks - 1)), last])
+    return order.reshape(blocks, 4, 4, 4).transpose(0, 2, 1, 3).reshape(-1)
+
+
+def in_order(numbers, order: np.ndarray):
+    """Numbers by channel at their places, 0 where there is none."""
+    module = np if isinstance(numbers, np.ndarray) else jnp
+    return module.where(order < 0, 0, numbers[np.maximum(order, 0)]).astype(numbers.dtype)
+
+
+def in_places(numbers, order: np.ndarray):
+    """Numbers by channel, one or a pair each, or none at all."""
+    if not numbers.size:
+        return numbers
+    pairs = numbers.reshape(order.max() + 1, -1)
+    return jnp.stack([in_order(column, order) for column in pairs.T], 1).reshape(-1)
+
+
+def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Depthwise filters [KH, KW, channels] at their places, four taps of a column together, or of
+    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros."""
+    rows, columns, _ = filters.shape
+    if -(-rows // 4) * columns > -(-columns // 4) * rows:
+        rows, columns, filters = columns, rows, filters.transpose(1, 0, 2)
+    whole = np.zeros((columns, -(-rows // 4), 4, len(order)), np.int8)
+    placed = np.where(order < 0, 0, filters[..., np.maximum(order, 0)])
+    whole.reshape(columns, -1, len(order))[:, :rows] = placed.transpose(1, 0, 2)
+    return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))
+
+
+GATHERED = 2048
+"""How many products of 8 bits take as long as it takes to gather a tap of one group, about."""
+
+
+def by_groups(w: np.ndarray, groups: int, kernels: Library) -> np.ndarray:
+    """The weights w[KH,KW,C/groups,O] of a convolution as [groups, K, O / groups].
+
+    So many groups become one, with zeros between them, as makes tiles that are less empty, and
+    fewer windows to gather: padding alone would waste more than the zeros do.
+    """
+    taps, inner, outputs = w.shape[0] * w.shape[1], w.shape[2], w.shape[3] // groups
+
+    def cost(merge: int) -> int:
+        depth = up(taps * inner * merge, kernels.inner)
+        columns = up(outputs * merge, kernels.columns)
+        return groups // merge * (depth * columns + taps * GATHERED)
+
+    merge = min((m for m in range(1, groups + 1) if groups % m == 0), key=cost)
+    parts = w.reshape(taps, inner, groups // merge, merge, outputs)
+    whole = np.zeros((groups // merge, taps, merge, inner, merge, outputs), w.dtype)
+    for i in range(merge):
+        whole[:, :, i, :, i] = parts[:, :, :, i].transpose(2, 0, 1, 3)
+    return whole.reshape(groups // merge, taps * merge * inner, merge * outputs)
