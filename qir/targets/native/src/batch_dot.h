@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
 
 #include "kernels.h"
 #include "requantize.h"
+#include "scratch.h"
 #include "threads.h"
 #include "tiles.h"
 
@@ -107,9 +107,9 @@ struct BatchDot {
 
   void rows(int64_t batch, int64_t first, int64_t last) const {
     [[maybe_unused]] const typename Isa::Ready ready;
-    thread_local std::vector<int8_t> packed;
-    thread_local std::vector<int32_t> begin;
-    thread_local std::vector<Element> gathered;
+    thread_local Scratch<int8_t> packed;
+    thread_local Scratch<int32_t> begin;
+    thread_local Scratch<Element> gathered;
     packed.resize(tiles * Isa::kColumns * lda);
     begin.resize(tiles * Isa::kColumns);
     gathered.resize(round_up(Isa::kRows, Isa::kGathered) * lda);

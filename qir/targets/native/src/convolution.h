@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <iterator>
 #include <type_traits>
-#include <vector>
 
 #include "kernels.h"
 #include "requantize.h"
+#include "scratch.h"
 #include "threads.h"
 #include "tiles.h"
 
@@ -171,7 +171,7 @@ struct Product {
       if (lies_in_x && count % Isa::kGathered == 0 && !is_last)
         return {c.x + row * depth, depth, steps};
     }
-    thread_local std::vector<Element> gathered;
+    thread_local Scratch<Element> gathered;
     gathered.resize(round_up(count, Isa::kGathered) * lda + kWhole);
     Place at = place_of(row);
     for (int64_t r = 0; r < count; ++r, step(at)) gather(at, group, gathered.data() + r * lda);

@@ -19,6 +19,7 @@
 #include "depthwise.h"
 #include "kernels.h"
 #include "requantize.h"
+#include "scratch.h"
 #include "threads.h"
 #include "tiles.h"
 
@@ -207,11 +208,11 @@ struct Fours {
     const int64_t fitting = (kColumnBytes / (fours * kFour) - reach) / along.stride;
     const int64_t pieces = ceil_div(line.part, std::max<int64_t>(fitting, 8));
     const int64_t most = (ceil_div(line.part, pieces) - 1) * along.stride + reach;
-    thread_local std::vector<uint8_t> columns;
-    columns.resize(most * fours * kFour + kBlock);
-    uint8_t* aligned = columns.data() + (-reinterpret_cast<uintptr_t>(columns.data()) & 63);
+    thread_local Scratch<uint8_t> columns;
+    columns.resize(most * fours * kFour);
     for (int64_t i = 0; i < pieces; ++i)
-      windows<kWindows, Pack>(line, line.part * i / pieces, line.part * (i + 1) / pieces, aligned);
+      windows<kWindows, Pack>(line, line.part * i / pieces, line.part * (i + 1) / pieces,
+                              columns.data());
   }
 
   template <typename Pack>

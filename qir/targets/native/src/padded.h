@@ -11,6 +11,7 @@
 
 #include "convolution.h"
 #include "kernels.h"
+#include "scratch.h"
 #include "threads.h"
 #include "tiles.h"
 
@@ -99,7 +100,7 @@ struct Padded {
   // Rows from `top` to `bottom` of some images, by the tiles from `first` to `last`.
   void block(int64_t image, int64_t images, int64_t top, int64_t bottom, int64_t first,
              int64_t last) const {
-    thread_local std::vector<Element> copied;
+    thread_local Scratch<Element> copied;
     thread_local std::vector<int64_t> starts;
     const int64_t size = seen_by(bottom - top) * width * w.channels;
     copied.resize(images * size + Isa::kRows * pitch + length);
