@@ -3,15 +3,12 @@
     python -m benchmarks.time_by_kind [--rounds 15]
 
 Each op is compiled by itself and timed as `qir bench --per-op` does, in a process of one processor;
-the models are those that `benchmarks.peers` left in build/peers. A large product of 8 bits on each
-of two processors, alone and both at once, tells what a second thread can win.
+the models are those that `benchmarks.peers` left in build/peers.
 """
 
 import json
-import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import click
 
@@ -33,19 +30,15 @@ FUSED = "int8.add"
 
 @click.command(help=__doc__)
 @click.option("--rounds", default=15, show_default=True, help="Timed calls of each op.")
-@click.option("--product", type=int, hidden=True)
 @click.option("--of", nargs=2, type=(click.Choice(list(MODELS)), int), hidden=True)
-def main(rounds, product, of) -> None:
-    if product is not None:
-        click.echo(json.dumps(product_rate(product, rounds)))
-        return
+def main(rounds, of) -> None:
     if of:
         click.echo(json.dumps(by_kind(*of, rounds)))
         return
     missing = [name for name in MODELS if not (folder_of(name) / "int8.qir").exists()]
     if missing:
         raise click.ClickException(f"no files of {', '.join(missing)}: run benchmarks.peers first")
-    parts = [NOTE, cores(rounds)]
+    parts = [NOTE]
     for name in MODELS:
         for batch in BATCHES:
             parts += table(name, batch, _child("--of", name, str(batch), "--rounds", str(rounds)))
@@ -59,31 +52,6 @@ def _child(*words: str):
     if done.returncode:
         raise click.ClickException(done.stderr[-2000:])
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def cores(rounds: int) -> str:
-    """What a large product runs at on two processors, each alone and both at once."""
-    processors = sorted(os.sched_getaffinity(0))[:2]
-
-    def rate(processor: int) -> float:
-        return _child("--product", str(processor), "--rounds", str(rounds))
-
-    alone = [rate(each) for each in processors]
-    with ThreadPoolExecutor() as pool:
-        both = list(pool.map(rate, processors))
-    told = [" and ".join(f"{each / 1e9:.0f}" for each in rates) for rates in (alone, both)]
-    share = sum(both) / (sum(alone) / len(alone))
-    return (f"A product of 2048 by 2048 by 2048 on each processor alone: {told[0]} GOP/s; on both "
-            f"at once: {told[1]}, together {share:.2f} times one.")  # fmt: skip
-
-
-def product_rate(processor: int, rounds: int) -> float:
-    """Operations a second of a large product on one processor."""
-    from .peer_engines import use_threads
-
-    os.sched_setaffinity(0, {processor})
-    use_threads(1)
-    return measured_limits(compile_func, rounds).operations
 
 
 def by_kind(name: str, batch: int, rounds: int) -> dict[str, list]:
