@@ -74,11 +74,12 @@ def in_places(numbers, order: np.ndarray):
 
 def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Depthwise filters [KH, KW, channels] at their places, four taps of a column together, or of
-    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros."""
+    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros. `fours_lie_across` in
+    src/kernels.h is the same rule."""
     rows, columns, _ = filters.shape
-    if -(-rows // 4) * columns > -(-columns // 4) * rows:
+    if up(rows, 4) * columns > up(columns, 4) * rows:
         rows, columns, filters = columns, rows, filters.transpose(1, 0, 2)
-    whole = np.zeros((columns, -(-rows // 4), 4, len(order)), np.int8)
+    whole = np.zeros((columns, up(rows, 4) // 4, 4, len(order)), np.int8)
     placed = np.where(order < 0, 0, filters[..., np.maximum(order, 0)])
     whole.reshape(columns, -1, len(order))[:, :rows] = placed.transpose(1, 0, 2)
     return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))
