@@ -35,21 +35,67 @@ struct InBytes {
         low(_mm512_set1_epi8(static_cast<char>(low))),
         high(_mm512_set1_epi8(static_cast<char>(high))) {}
 
-  // values: two registers of a row, then two of the next.
-  QIR_INLINED __m512i operator()(const __m512i (&values)[4]) const {
-    return _mm512_permutexvar_epi32(order, packed(values));
+  // The sums of two registers of a row and two of the next, in the order that packing leaves: four
+  // of each register in turn.
+  QIR_INLINED __m512i packed(const __m512i (&values)[4]) const {
+    return packed(_mm512_packs_epi32(values[0], values[1]),
+                  _mm512_packs_epi32(values[2], values[3]));
   }
 
-  // In the order that packing leaves, four of each register in turn.
-  QIR_INLINED __m512i packed(const __m512i (&values)[4]) const {
-    const __m512i first = _mm512_adds_epi16(_mm512_packs_epi32(values[0], values[1]), zero);
-    const __m512i second = _mm512_adds_epi16(_mm512_packs_epi32(values[2], values[3]), zero);
+  QIR_INLINED __m512i packed(__m512i first, __m512i second) const {
+    first = _mm512_adds_epi16(first, zero), second = _mm512_adds_epi16(second, zero);
     if constexpr (kSigned) {
       const __m512i bytes = _mm512_packs_epi16(first, second);
       return _mm512_min_epi8(_mm512_max_epi8(bytes, low), high);
     }
     const __m512i bytes = _mm512_packus_epi16(first, second);
     return _mm512_min_epu8(_mm512_max_epu8(bytes, low), high);
+  }
+
+  // Two rows behind each other, from what packing left.
+  QIR_INLINED __m512i in_order(__m512i bytes) const {
+    return _mm512_permutexvar_epi32(order, bytes);
+  }
+};
+
+// What a row of 32 rescaled sums becomes by a shortcut, in 16 bits as packing orders them. A pair
+// of values meets a pair of weights in one instruction; weights of more than 16 bits are two pairs,
+// the low 8 bits by themselves.
+template <bool kWide>
+struct WithShortcut {
+  static constexpr int kLow = kWide ? 8 : 0;
+  __m512i low, high, weights, rest, half, shift;
+  __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  bool is_signed;
+
+  WithShortcut(const Epilogue& e, const Residual& r)
+      : low(_mm512_set1_epi16(static_cast<int16_t>(e.low - e.zero))),
+        high(_mm512_set1_epi16(static_cast<int16_t>(e.high - e.zero))),
+        weights(pair(r.weight >> kLow, r.other_weight >> kLow)),
+        rest(pair(r.weight & 0xFF, r.other_weight & 0xFF)),
+        half(_mm512_set1_epi32((1 << r.shift >> 1) - r.other_zero * r.other_weight)),
+        shift(_mm512_set1_epi32(r.shift)),
+        is_signed(r.is_signed) {}
+
+  static __m512i pair(int32_t mine, int32_t theirs) {
+    return _mm512_set1_epi32((mine & 0xFFFF) | static_cast<int32_t>(uint32_t(theirs) << 16));
+  }
+
+  QIR_INLINED __m512i sum(__m512i pairs) const {
+    __m512i total = _mm512_madd_epi16(pairs, weights);
+    if constexpr (kWide)
+      total = _mm512_add_epi32(_mm512_slli_epi32(total, kLow), _mm512_madd_epi16(pairs, rest));
+    return _mm512_srav_epi32(_mm512_add_epi32(total, half), shift);
+  }
+
+  // mine: in the order of packing; theirs: stored, in the order of channels.
+  QIR_INLINED __m512i operator()(__m512i mine, __m256i theirs) const {
+    theirs = _mm256_permutevar8x32_epi32(theirs, order);
+    const __m512i other =
+        is_signed ? _mm512_cvtepi8_epi16(theirs) : _mm512_cvtepu8_epi16(theirs);
+    mine = _mm512_min_epi16(_mm512_max_epi16(mine, low), high);
+    return _mm512_packs_epi32(sum(_mm512_unpacklo_epi16(mine, other)),
+                              sum(_mm512_unpackhi_epi16(mine, other)));
   }
 };
 
@@ -70,10 +116,9 @@ struct Used {
     return _mm512_maskz_loadu_epi32(half[k], from + k * kLanes);
   }
 
-  QIR_INLINED I32 widened_bytes(const uint8_t* from, bool is_signed, int k) const {
-    if constexpr (kAll) return qir::widened_bytes(from + k * kLanes, is_signed, kLanes);
-    const __m128i bytes = _mm_maskz_loadu_epi8(half[k], from + k * kLanes);
-    return is_signed ? widened((SignedBytes)bytes) : widened((Bytes)bytes);
+  QIR_INLINED __m256i bytes(const uint8_t* from) const {
+    if constexpr (kAll) return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+    return _mm256_maskz_loadu_epi8(mask, from);
   }
 
   QIR_INLINED void store(__m256i bytes, uint8_t* to) const {
@@ -84,34 +129,57 @@ struct Used {
   }
 };
 
-// Rescaled sums of 32 channels, which start with nothing and of which some are used, to y[rows][pitch]; residual: nullptr, or what
-// is added to them.
-template <bool kSmall, bool kSigned, bool kAdds, bool kAll>
-QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
-                           uint8_t* y, int64_t pitch) {
-  const Residual r = kAdds ? *residual : Residual{0, 0, 0, 0, 0, 0, 0, e.zero, e.low, e.high};
-  const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
+// Sums of 32 channels, which start with nothing, by their scales.
+template <bool kSmall>
+QIR_INLINED __m512i rescaled_row(const Sums& sums, int64_t row, const F32 (&scale)[2]) {
+  __m512i values[2];
+  for (int k = 0; k < 2; ++k) {
+    I32 sum = load<I32>(sums.products + row * sums.pitch + k * kLanes, kLanes);
+    if (sums.taken != nullptr) sum -= sums.taken[row];
+    values[k] = nearest<kSmall>(__builtin_convertvector(sum, F32) * scale[k]);
+  }
+  return _mm512_packs_epi32(values[0], values[1]);
+}
+
+// Stores y[rows][pitch], each row what shortcut(the row in 16 bits, its number) gives.
+template <bool kSmall, bool kSigned, bool kAll, typename Shortcut>
+QIR_INLINED void store_rows(const InBytes<kSigned>& in_bytes, const Sums& sums,
+                           const F32 (&scale)[2], const Used<kAll>& used, uint8_t* y,
+                           int64_t pitch, const Shortcut& shortcut) {
   for (int64_t row = 0; row < sums.rows; row += 2) {
     const bool has_second = row + 1 < sums.rows;
-    __m512i values[4];
-    for (int k = 0; k < 4; ++k) {
-      const int64_t at = k < 2 || !has_second ? row : row + 1;
-      I32 sum = load<I32>(sums.products + at * sums.pitch + k % 2 * kLanes, kLanes);
-      if (sums.taken != nullptr) sum -= sums.taken[at];
-      values[k] = nearest<kSmall>(__builtin_convertvector(sum, F32) * scale[k % 2]);
-      if constexpr (kAdds) {
-        const I32 theirs =
-            used.widened_bytes(other + at * pitch, r.is_signed, k % 2) - r.other_zero;
-        const I32 mine = clamped((I32)values[k], e.low - e.zero, e.high - e.zero);
-        const int32_t half = 1 << r.shift >> 1;
-        values[k] = (__m512i)((mine * r.weight + theirs * r.other_weight + half) >> r.shift);
-      }
-    }
-    const __m512i bytes = in_bytes(values);
+    const int64_t next = has_second ? row + 1 : row;
+    const __m512i bytes = in_bytes.in_order(
+        in_bytes.packed(shortcut(rescaled_row<kSmall>(sums, row, scale), row),
+                        shortcut(rescaled_row<kSmall>(sums, next, scale), next)));
     used.store(_mm512_castsi512_si256(bytes), y + row * pitch);
-    if (has_second) used.store(_mm512_extracti64x4_epi64(bytes, 1), y + (row + 1) * pitch);
+    if (has_second) used.store(_mm512_extracti64x4_epi64(bytes, 1), y + next * pitch);
   }
+}
+
+QIR_INLINED bool is_short(int32_t x) { return x == static_cast<int16_t>(x); }
+
+// residual: nullptr, or what is added; other: its values, as y lies.
+template <bool kSmall, bool kSigned, bool kAll>
+QIR_INLINED void store_sums(const Epilogue& e, const Residual* residual, const uint8_t* other,
+                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
+                           uint8_t* y, int64_t pitch) {
+  if (residual == nullptr)
+    return store_rows<kSmall>(
+        InBytes<kSigned>(e.zero, e.low, e.high), sums, scale, used, y, pitch,
+        [](__m512i mine, int64_t) __attribute__((always_inline)) { return mine; });
+  const Residual& r = *residual;
+  const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
+  const auto add = [&](const auto& with) __attribute__((always_inline)) {
+    store_rows<kSmall>(in_bytes, sums, scale, used, y, pitch,
+                       [&](__m512i mine, int64_t row) __attribute__((always_inline)) {
+                         return with(mine, used.bytes(other + row * pitch));
+                       });
+  };
+  if (is_short(r.weight) && is_short(r.other_weight))
+    add(WithShortcut<false>(e, r));
+  else
+    add(WithShortcut<true>(e, r));
 }
 
 template <bool kSmall, bool kAll>
@@ -119,12 +187,8 @@ QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const ui
                            const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
                            uint8_t* y, int64_t pitch) {
   const bool is_signed = (residual == nullptr ? e.high : residual->high) <= 127;
-  if (residual == nullptr)
-    is_signed ? half_even<kSmall, true, false>(e, residual, other, sums, scale, used, y, pitch)
-              : half_even<kSmall, false, false>(e, residual, other, sums, scale, used, y, pitch);
-  else
-    is_signed ? half_even<kSmall, true, true>(e, residual, other, sums, scale, used, y, pitch)
-              : half_even<kSmall, false, true>(e, residual, other, sums, scale, used, y, pitch);
+  is_signed ? store_sums<kSmall, true>(e, residual, other, sums, scale, used, y, pitch)
+            : store_sums<kSmall, false>(e, residual, other, sums, scale, used, y, pitch);
 }
 
 template <bool kAll>
