@@ -78,12 +78,11 @@ struct Amx {
       _tile_loadd(2, start, 0);
       _tile_loadd(3, start + 16, 0);
     }
-    int64_t steps = left.runs * left.steps / 16;
     for (int64_t run = 0; run < left.runs; ++run) {
       const uint8_t* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; k += 16, a += kInner, b += kColumns * kInner) {
         step<kSigned, kTwo>(a, left.pitch, b);
-        pending.some(steps--);
+        if (run == 0 && k == 0) pending();
       }
     }
     _tile_stored(0, acc[0], kPitch);

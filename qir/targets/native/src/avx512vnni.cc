@@ -35,7 +35,7 @@ struct Avx512Vnni {
   template <typename Pending>
   static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
                        const int32_t* start, int32_t (*acc)[kColumns], bool, Pending& pending) {
-    pending.some(1);
+    pending();
     by_count<Avx512Vnni>(count, left, b, start, acc);
   }
 

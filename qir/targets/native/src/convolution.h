@@ -181,8 +181,8 @@ struct Product {
   // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     const Left<Element> all = rows_of(row, count, group);
-    const auto written = [&](const Part& part, int64_t from, int64_t some, Acc acc)
-        __attribute__((noinline)) { write({part.row + from, some, group, part.tile}, acc); };
+    const auto written = [&](const Part& part, Acc acc)
+        __attribute__((noinline)) { write(part, acc); };
     Overlapped<Isa, Part, decltype(written)> parts(written);
     const int64_t fitting = std::max<int64_t>(1, kPanelBytes / (lda * Isa::kColumns));
     for (int64_t panel = first; panel < last; panel += fitting)

@@ -106,8 +106,8 @@ struct Padded {
     copied.resize(images * size + Isa::kRows * pitch + length);
     for (int64_t i = 0; i < images; ++i) copy(image + i, top, bottom, copied.data() + i * size);
     find(starts);
-    const auto written = [&](const Part& part, int64_t from, int64_t some, Acc acc)
-        __attribute__((noinline)) { write(part.place + from, some, part.row, part.tile, acc); };
+    const auto written = [&](const Part& part, Acc acc)
+        __attribute__((noinline)) { write(part.place, part.count, part.row, part.tile, acc); };
     Overlapped<Isa, Part, decltype(written)> parts(written);
     const auto multiply = [&](Part part, int64_t tile) {
       part.tile = tile;

@@ -5,7 +5,7 @@
 // kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
 // multiply(count, left, b, start, acc, is_signed, pending), acc[count][kColumns] = start[kColumns] +
 // left[count] * b, where the rows are what the bytes of x became, signed or not; before it changes
-// acc, or between steps, it calls pending.some(steps left), at last of one.
+// acc it calls pending().
 #pragma once
 
 #include <algorithm>
@@ -33,9 +33,8 @@ struct Left {
   const int64_t* starts = &kAtOnce;
 };
 
-// Products whose sums are written while the next of them is multiplied, some rows between its steps:
-// AMX works on meanwhile. A Part has a `count` of rows; write(part, first, rows, acc) writes some of
-// them, the last when this goes.
+// Products whose sums are written after the first step of the next of them: AMX works on meanwhile.
+// write(part, acc) writes them; the last when this goes.
 template <typename Isa, typename Part, typename Write>
 class Overlapped {
  public:
@@ -43,35 +42,30 @@ class Overlapped {
 
   explicit Overlapped(const Write& write) : write_(write) {}
   Overlapped(const Overlapped&) = delete;
-  ~Overlapped() { some(1); }
+  ~Overlapped() { (*this)(); }
 
   // Calls multiply(acc, pending), which overwrites acc when what is pending is written.
   template <typename Multiply>
   void operator()(const Part& part, const Multiply& multiply) {
     multiply(acc_, *this);
-    part_ = part, next_ = 0, left_ = part.count;
+    part_ = part, is_pending_ = true;
   }
 
-  // Writes some rows, so many that the last are written when there are no more steps.
-  void some(int64_t steps) {
-    const int64_t rows = std::min(left_, std::max(kFewest, round_up(ceil_div(left_, steps), 2)));
-    if (rows <= 0) return;
-    write_(part_, next_, rows, acc_ + next_);
-    next_ += rows, left_ -= rows;
+  // Writes what is pending.
+  void operator()() {
+    if (is_pending_) write_(part_, acc_);
+    is_pending_ = false;
   }
 
  private:
-  static constexpr int64_t kFewest = 8;  // rows at a time, for what each time costs
   alignas(64) int32_t acc_[Isa::kRows][Isa::kColumns];
   typename Isa::Ready ready_;
   const Write& write_;
   Part part_{};
-  int64_t next_ = 0, left_ = 0;
+  bool is_pending_ = false;
 };
 
-struct NothingPending {
-  void some(int64_t) {}
-};
+inline void nothing_pending() {}
 
 template <typename Isa, int... kCounts, typename... Arguments>
 void by_count(int64_t count, std::integer_sequence<int, kCounts...>,
