@@ -20,6 +20,9 @@ namespace qir {
 namespace {
 
 constexpr int64_t kBlockBytes = 96 * 1024;  // of rows, which stay in the second-level cache
+constexpr int64_t kColumnsBytes = 1 << 20;  // of all columns, if they are to stay there, too
+constexpr int64_t kLargeBlockBytes = 768 * 1024;  // of rows where columns do not: they are read anew
+                                                  // for each block
 constexpr int64_t kPanelBytes = 24 * 1024;  // of columns, which stay in the first-level cache
 
 template <typename Isa>
@@ -198,7 +201,9 @@ struct Product {
   // Blocks of rows, of sizes that differ by one step of the product, are the tasks. Where there are
   // few, the columns are shared out too; each part then gathers its rows for itself.
   void run() const {
-    const int64_t fitting = kBlockBytes / (lda * int64_t{sizeof(Element)}) / Isa::kRows;
+    const bool stays = tiles * Isa::kColumns * lda <= kColumnsBytes;
+    const int64_t bytes = stays ? kBlockBytes : kLargeBlockBytes;
+    const int64_t fitting = bytes / (lda * int64_t{sizeof(Element)}) / Isa::kRows;
     const int64_t units = ceil_div(rows, Isa::kRows), threads = thread_count();
     int64_t blocks = ceil_div(units, std::clamp<int64_t>(fitting, 1, 8));
     if (blocks * w.groups < 4 * threads) blocks = std::min(units, round_up(blocks, threads));

@@ -20,7 +20,6 @@ namespace {
 
 constexpr int64_t kFewest = 32;  // channels, of which a run of the product is worth its start
 constexpr int64_t kPlaces = 256;  // of a block, about
-constexpr int64_t kColumnsBytes = 1 << 20;  // of all columns, if they are to stay in the cache
 
 template <typename Isa>
 struct Padded {
