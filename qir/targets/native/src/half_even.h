@@ -141,19 +141,23 @@ QIR_INLINED __m512i rescaled_row(const Sums& sums, int64_t row, const F32 (&scal
   return _mm512_packs_epi32(values[0], values[1]);
 }
 
-// Stores y[rows][pitch], each row what shortcut(the row in 16 bits, its number) gives.
+// Stores y[rows][pitch], each row what shortcut(the row in 16 bits, where it is in y) gives.
 template <bool kSmall, bool kSigned, bool kAll, typename Shortcut>
 QIR_INLINED void store_rows(const InBytes<kSigned>& in_bytes, const Sums& sums,
                            const F32 (&scale)[2], const Used<kAll>& used, uint8_t* y,
                            int64_t pitch, const Shortcut& shortcut) {
-  for (int64_t row = 0; row < sums.rows; row += 2) {
-    const bool has_second = row + 1 < sums.rows;
-    const int64_t next = has_second ? row + 1 : row;
+  int64_t row = 0, at = 0;  // at: of the row in y
+  for (; row + 1 < sums.rows; row += 2, at += 2 * pitch) {
     const __m512i bytes = in_bytes.in_order(
-        in_bytes.packed(shortcut(rescaled_row<kSmall>(sums, row, scale), row),
-                        shortcut(rescaled_row<kSmall>(sums, next, scale), next)));
-    used.store(_mm512_castsi512_si256(bytes), y + row * pitch);
-    if (has_second) used.store(_mm512_extracti64x4_epi64(bytes, 1), y + next * pitch);
+        in_bytes.packed(shortcut(rescaled_row<kSmall>(sums, row, scale), at),
+                        shortcut(rescaled_row<kSmall>(sums, row + 1, scale), at + pitch)));
+    used.store(_mm512_castsi512_si256(bytes), y + at);
+    used.store(_mm512_extracti64x4_epi64(bytes, 1), y + at + pitch);
+  }
+  if (row < sums.rows) {
+    const __m512i last = shortcut(rescaled_row<kSmall>(sums, row, scale), at);
+    const __m512i bytes = in_bytes.in_order(in_bytes.packed(last, last));
+    used.store(_mm512_castsi512_si256(bytes), y + at);
   }
 }
 
@@ -172,8 +176,8 @@ QIR_INLINED void store_sums(const Epilogue& e, const Residual* residual, const u
   const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
   const auto add = [&](const auto& with) __attribute__((always_inline)) {
     store_rows<kSmall>(in_bytes, sums, scale, used, y, pitch,
-                       [&](__m512i mine, int64_t row) __attribute__((always_inline)) {
-                         return with(mine, used.bytes(other + row * pitch));
+                       [&](__m512i mine, int64_t at) __attribute__((always_inline)) {
+                         return with(mine, used.bytes(other + at));
                        });
   };
   if (is_short(r.weight) && is_short(r.other_weight))
