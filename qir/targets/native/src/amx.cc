@@ -69,14 +69,14 @@ struct Amx {
 
   // More than 16 rows: two tiles of them.
   template <bool kSigned, bool kTwo, typename Pending>
-  static void product(const Left<Element>& left, const int8_t* b, const int32_t* start,
-                      int32_t (*acc)[kColumns], Pending& pending) {
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns],
+                      Pending& pending) {
     asm volatile("" ::: "memory");  // tiles are read behind the compiler's back
-    _tile_loadd(0, start, 0);  // the same in every row
-    _tile_loadd(1, start + 16, 0);
+    _tile_zero(0);
+    _tile_zero(1);
     if constexpr (kTwo) {
-      _tile_loadd(2, start, 0);
-      _tile_loadd(3, start + 16, 0);
+      _tile_zero(2);
+      _tile_zero(3);
     }
     for (int64_t run = 0; run < left.runs; ++run) {
       const uint8_t* a = left.rows + left.starts[run];
@@ -96,14 +96,13 @@ struct Amx {
 
   template <typename Pending>
   static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
-                       const int32_t* start, int32_t (*acc)[kColumns], bool is_signed,
-                       Pending& pending) {
+                       int32_t (*acc)[kColumns], bool is_signed, Pending& pending) {
     if (count > 16)
-      is_signed ? product<true, true>(left, b, start, acc, pending)
-                : product<false, true>(left, b, start, acc, pending);
+      is_signed ? product<true, true>(left, b, acc, pending)
+                : product<false, true>(left, b, acc, pending);
     else
-      is_signed ? product<true, false>(left, b, start, acc, pending)
-                : product<false, false>(left, b, start, acc, pending);
+      is_signed ? product<true, false>(left, b, acc, pending)
+                : product<false, false>(left, b, acc, pending);
   }
 };
 

@@ -34,18 +34,14 @@ struct Avx2 {
 
   template <typename Pending>
   static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
-                       const int32_t* start, int32_t (*acc)[kColumns], bool, Pending& pending) {
+                       int32_t (*acc)[kColumns], bool, Pending& pending) {
     pending();
-    by_count<Avx2>(count, left, b, start, acc);
+    by_count<Avx2>(count, left, b, acc);
   }
 
   template <int kCount>
-  static void product(const Left<Element>& left, const int8_t* b, const int32_t* start,
-                      int32_t (*acc)[kColumns]) {
-    __m256i sums[kCount][2];
-    for (auto& row : sums)
-      for (int h = 0; h < 2; ++h)
-        row[h] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(start + 8 * h));
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
+    __m256i sums[kCount][2] = {};
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth) {

@@ -58,7 +58,6 @@ struct BatchDot {
     const int64_t down = b.stride[p.rank], right = b.stride[p.rank + 1];
     const auto a_zero = static_cast<int32_t>(a.zero + (a.is_signed ? Isa::kOffset : 0));
     const auto constant = static_cast<int32_t>(p.inner) * a.zero * b_zero;
-    const int32_t zeros[Isa::kColumns] = {};
     alignas(64) int32_t sums[Isa::kRows][Isa::kColumns];
     for (int64_t tile = 0; tile < tiles; ++tile, begin += Isa::kColumns) {
       const int64_t first = tile * Isa::kColumns, width = std::min(p.columns - first, Isa::kColumns);
@@ -66,7 +65,7 @@ struct BatchDot {
       for (int64_t k = 0; k < lda; k += Isa::kDepth)
         pack(from + k * down + first * right, std::clamp<int64_t>(p.inner - k, 0, Isa::kDepth),
              width, start + k * Isa::kColumns);
-      Isa::multiply(1, Left<Element>{ones, lda, steps}, start, zeros, sums, false, nothing_pending);
+      Isa::multiply(1, Left<Element>{ones, lda, steps}, start, sums, false, nothing_pending);
       for (int64_t j = 0; j < Isa::kColumns; ++j) begin[j] = constant - a_zero * sums[0][j];
     }
   }
@@ -96,9 +95,9 @@ struct BatchDot {
   void multiply(int64_t count, const Element* rows, const int32_t* taken, const int8_t* packed,
                 const int32_t* begin, int64_t first, uint8_t* y) const {
     alignas(64) int32_t acc[Isa::kRows][Isa::kColumns];
-    Isa::multiply(count, Left<Element>{rows, lda, steps}, packed, begin, acc, a.is_signed,
+    Isa::multiply(count, Left<Element>{rows, lda, steps}, packed, acc, a.is_signed,
                   nothing_pending);
-    const Sums sums{count, Isa::kColumns, acc[0], nullptr, taken};
+    const Sums sums{count, Isa::kColumns, acc[0], begin, taken};
     by_width<Isa>(std::min(p.columns - first, Isa::kColumns), [&](auto width) {
       finish(p.epilogue, nullptr, sums, first, width, y, first, p.columns);
     });

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <type_traits>
 
 #include "kernels.h"
@@ -120,20 +119,13 @@ struct Product {
   template <typename Pending>
   void multiply(const Part& at, const Left<Element>& left, Acc acc, Pending& pending) const {
     const int8_t* b = c.packed + (at.group * tiles + at.tile) * lda * Isa::kColumns;
-    const int64_t first = at.tile * Isa::kColumns;
-    const int32_t* start = c.bias + at.group * columns + first;
-    int32_t filled_up[Isa::kColumns];
-    if (columns - first < Isa::kColumns) {
-      std::fill(std::copy_n(start, columns - first, filled_up), std::end(filled_up), 0);
-      start = filled_up;
-    }
-    Isa::multiply(at.count, left, b, start, acc, c.is_signed, pending);
+    Isa::multiply(at.count, left, b, acc, c.is_signed, pending);
   }
 
   void write(const Part& at, Acc acc) const {
     const int64_t first = at.tile * Isa::kColumns, channel = at.group * columns + first;
     const int64_t used = std::min(columns - first, Isa::kColumns);
-    const Sums sums{at.count, Isa::kColumns, acc[0], nullptr, nullptr};
+    const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
     const int64_t place = at.row * w.outputs + channel;
     if (c.reals != nullptr)
       by_width<Isa>(used, [&](auto width) {
@@ -150,8 +142,11 @@ struct Product {
 
   // A tile of fewer columns: all of it is rescaled, by numbers that are filled up, and what is used
   // is copied.
-  void write_partly(const Sums& sums, int64_t channel, int64_t used, int64_t place) const {
+  void write_partly(Sums sums, int64_t channel, int64_t used, int64_t place) const {
     const Some<Isa::kColumns> some(c.epilogue, channel, used);
+    int32_t start[Isa::kColumns] = {};
+    std::copy_n(sums.start, used, start);
+    sums.start = start;
     alignas(64) uint8_t y[Isa::kRows * Isa::kColumns], other[Isa::kRows * Isa::kColumns] = {};
     Residual residual;
     if (c.residual != nullptr) {

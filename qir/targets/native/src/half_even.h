@@ -129,14 +129,19 @@ struct Used {
   }
 };
 
-// Sums of 32 channels, which start with nothing, by their scales.
+// What there is of each of 32 channels: what its sum starts with, and the scale of it.
+struct Numbers {
+  I32 start[2];
+  F32 scale[2];
+};
+
 template <bool kSmall>
-QIR_INLINED __m512i rescaled_row(const Sums& sums, int64_t row, const F32 (&scale)[2]) {
+QIR_INLINED __m512i rescaled_row(const Sums& sums, int64_t row, const Numbers& numbers) {
   __m512i values[2];
   for (int k = 0; k < 2; ++k) {
-    I32 sum = load<I32>(sums.products + row * sums.pitch + k * kLanes, kLanes);
+    I32 sum = load<I32>(sums.products + row * sums.pitch + k * kLanes, kLanes) + numbers.start[k];
     if (sums.taken != nullptr) sum -= sums.taken[row];
-    values[k] = nearest<kSmall>(__builtin_convertvector(sum, F32) * scale[k]);
+    values[k] = nearest<kSmall>(__builtin_convertvector(sum, F32) * numbers.scale[k]);
   }
   return _mm512_packs_epi32(values[0], values[1]);
 }
@@ -144,18 +149,18 @@ QIR_INLINED __m512i rescaled_row(const Sums& sums, int64_t row, const F32 (&scal
 // Stores y[rows][pitch], each row what shortcut(the row in 16 bits, where it is in y) gives.
 template <bool kSmall, bool kSigned, bool kAll, typename Shortcut>
 QIR_INLINED void store_rows(const InBytes<kSigned>& in_bytes, const Sums& sums,
-                           const F32 (&scale)[2], const Used<kAll>& used, uint8_t* y,
+                           const Numbers& numbers, const Used<kAll>& used, uint8_t* y,
                            int64_t pitch, const Shortcut& shortcut) {
   int64_t row = 0, at = 0;  // at: of the row in y
   for (; row + 1 < sums.rows; row += 2, at += 2 * pitch) {
     const __m512i bytes = in_bytes.in_order(
-        in_bytes.packed(shortcut(rescaled_row<kSmall>(sums, row, scale), at),
-                        shortcut(rescaled_row<kSmall>(sums, row + 1, scale), at + pitch)));
+        in_bytes.packed(shortcut(rescaled_row<kSmall>(sums, row, numbers), at),
+                        shortcut(rescaled_row<kSmall>(sums, row + 1, numbers), at + pitch)));
     used.store(_mm512_castsi512_si256(bytes), y + at);
     used.store(_mm512_extracti64x4_epi64(bytes, 1), y + at + pitch);
   }
   if (row < sums.rows) {
-    const __m512i last = shortcut(rescaled_row<kSmall>(sums, row, scale), at);
+    const __m512i last = shortcut(rescaled_row<kSmall>(sums, row, numbers), at);
     const __m512i bytes = in_bytes.in_order(in_bytes.packed(last, last));
     used.store(_mm512_castsi512_si256(bytes), y + at);
   }
@@ -166,16 +171,16 @@ QIR_INLINED bool is_short(int32_t x) { return x == static_cast<int16_t>(x); }
 // residual: nullptr, or what is added; other: its values, as y lies.
 template <bool kSmall, bool kSigned, bool kAll>
 QIR_INLINED void store_sums(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
+                           const Sums& sums, const Numbers& numbers, const Used<kAll>& used,
                            uint8_t* y, int64_t pitch) {
   if (residual == nullptr)
     return store_rows<kSmall>(
-        InBytes<kSigned>(e.zero, e.low, e.high), sums, scale, used, y, pitch,
+        InBytes<kSigned>(e.zero, e.low, e.high), sums, numbers, used, y, pitch,
         [](__m512i mine, int64_t) __attribute__((always_inline)) { return mine; });
   const Residual& r = *residual;
   const InBytes<kSigned> in_bytes(r.zero, r.low, r.high);
   const auto add = [&](const auto& with) __attribute__((always_inline)) {
-    store_rows<kSmall>(in_bytes, sums, scale, used, y, pitch,
+    store_rows<kSmall>(in_bytes, sums, numbers, used, y, pitch,
                        [&](__m512i mine, int64_t at) __attribute__((always_inline)) {
                          return with(mine, used.bytes(other + at));
                        });
@@ -188,11 +193,11 @@ QIR_INLINED void store_sums(const Epilogue& e, const Residual* residual, const u
 
 template <bool kSmall, bool kAll>
 QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const uint8_t* other,
-                           const Sums& sums, const F32 (&scale)[2], const Used<kAll>& used,
+                           const Sums& sums, const Numbers& numbers, const Used<kAll>& used,
                            uint8_t* y, int64_t pitch) {
   const bool is_signed = (residual == nullptr ? e.high : residual->high) <= 127;
-  is_signed ? store_sums<kSmall, true>(e, residual, other, sums, scale, used, y, pitch)
-            : store_sums<kSmall, false>(e, residual, other, sums, scale, used, y, pitch);
+  is_signed ? store_sums<kSmall, true>(e, residual, other, sums, numbers, used, y, pitch)
+            : store_sums<kSmall, false>(e, residual, other, sums, numbers, used, y, pitch);
 }
 
 template <bool kAll>
@@ -200,11 +205,12 @@ QIR_INLINED void half_even(const Epilogue& e, const Residual* residual, const ui
                            const Sums& sums, int64_t channel, const Used<kAll>& used, uint8_t* y,
                            int64_t pitch) {
   const float* from = e.scale + channel;
-  const F32 scale[2] = {(F32)used.words(from, 0), (F32)used.words(from, 1)};
-  if (are_small(scale[0]) && are_small(scale[1]))
-    half_even<true>(e, residual, other, sums, scale, used, y, pitch);
+  const Numbers numbers{{(I32)used.words(sums.start, 0), (I32)used.words(sums.start, 1)},
+                        {(F32)used.words(from, 0), (F32)used.words(from, 1)}};
+  if (are_small(numbers.scale[0]) && are_small(numbers.scale[1]))
+    half_even<true>(e, residual, other, sums, numbers, used, y, pitch);
   else
-    half_even<false>(e, residual, other, sums, scale, used, y, pitch);
+    half_even<false>(e, residual, other, sums, numbers, used, y, pitch);
 }
 
 }  // namespace

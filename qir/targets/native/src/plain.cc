@@ -21,15 +21,14 @@ struct Plain {
 
   template <typename Pending>
   static void multiply(int64_t count, const Left<Element>& left, const int8_t* b,
-                       const int32_t* start, int32_t (*acc)[kColumns], bool, Pending& pending) {
+                       int32_t (*acc)[kColumns], bool, Pending& pending) {
     pending();
-    by_count<Plain>(count, left, b, start, acc);
+    by_count<Plain>(count, left, b, acc);
   }
 
   template <int kCount>
-  static void product(const Left<Element>& left, const int8_t* b, const int32_t* start,
-                      int32_t (*acc)[kColumns]) {
-    for (int r = 0; r < kCount; ++r) std::copy_n(start, kColumns, acc[r]);
+  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
+    for (int r = 0; r < kCount; ++r) std::fill_n(acc[r], kColumns, 0);
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth)

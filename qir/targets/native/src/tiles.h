@@ -3,9 +3,8 @@
 // An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
 // kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kColumns,
 // kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
-// multiply(count, left, b, start, acc, is_signed, pending), acc[count][kColumns] = start[kColumns] +
-// left[count] * b, where the rows are what the bytes of x became, signed or not; before it changes
-// acc it calls pending().
+// multiply(count, left, b, acc, is_signed, pending), acc[count][kColumns] = left[count] * b, where the
+// rows are what the bytes of x became, signed or not; before it changes acc it calls pending().
 #pragma once
 
 #include <algorithm>
