@@ -67,7 +67,8 @@ def conv(batch, size, channels, outputs, window, stride=1, dilation=1, groups=1)
         ))  # fmt: skip
 
     if groups > 1:
-        candidates = {chosen: runs(chosen), "xla": grouped_by_xla}
+        names = choice.possible_convs(x.shape, w.shape, pair[2], pair[3], groups, pads)
+        candidates = {**{name: runs(name) for name in names}, "xla": grouped_by_xla}
     else:
         candidates = {name: runs(name) for name in _fitting(channels, window, stride, dilation)}
     step = f"/{stride}" * (stride > 1) + f" dilated {dilation}" * (dilation > 1)

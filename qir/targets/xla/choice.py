@@ -20,6 +20,9 @@ batch 1; B did other work at times, so ratios below 1.2 say nothing; `-` was not
 | 16x16/16, 224x224x3 -> 768 | row_windows    | -    | 0.72 | space_to_depth: B 0.86; valid: B 4.6 |
 | 3x3, 56x56x128, 32 groups  | grouped        | -    | 0.88 | XLA's own: B 4.5                     |
 | 3x3, 14x14x512, 32 groups  | grouped        | -    | 0.28 | XLA's own: B 0.43                    |
+| 3x3, 56x56x64, 4 groups    | same, filled   | 0.30 | -    | grouped: A 0.93                      |
+| 3x3, 56x56x64, 32 groups   | same, filled   | 0.30 | -    | grouped: A 0.93                      |
+| 3x3, 56x56x33, 3 groups    | same, filled   | 0.19 | -    | grouped: A 0.45                      |
 | 3x3, 14x14x384 depthwise   | depthwise      | 0.1  | 0.03 | XLA's own: A 1-3.3, B 1.6            |
 
 Without AMX the candidates for a wide convolution lie within a third of each other; where the two
@@ -45,6 +48,10 @@ STEM_CHANNELS = 16
 GROUP_CHANNELS = 16
 """Groups with fewer input channels are computed several at a time."""
 
+FILLED_GROUPS, FILLED_CHANNELS = 4, 64
+"""Up to so many groups, or channels on either side, zeros between the groups cost less than a dot of
+each: the convolution is computed as one of a single group."""
+
 
 LAYOUTS = ("nk", "kn")
 
@@ -52,12 +59,13 @@ LAYOUTS = ("nk", "kn")
 def possible_convs(x_shape, w_shape, strides, dilation, groups, pads) -> tuple[str, ...]:
     """The kernels that are exact for a convolution, the one that `choose_conv` names first."""
     chosen = choose_conv(x_shape, w_shape, strides, dilation, groups, pads)
-    if groups > 1:
+    if chosen == "depthwise":
         return (chosen,)
     chosen = "slices" if chosen == "pointwise" else chosen
     undilated = tuple(dilation) == (1, 1)
     names = ["valid", "slices", *(["same"] if tuple(strides) == (1, 1) else []),
-             *(["row_windows", "space_to_depth"] if undilated else [])]  # fmt: skip
+             *(["row_windows", "space_to_depth"] if undilated else []),
+             *(["grouped"] if groups > 1 else [])]  # fmt: skip
     return (chosen, *(name for name in names if name != chosen))
 
 
@@ -78,11 +86,13 @@ def choose_conv(
 
     One of `depthwise`, `grouped`, `pointwise`, `space_to_depth`, `row_windows`, `slices`, `same`
     and `valid`. Each is exact wherever it is returned; `slices` and `valid` are exact for any
-    convolution of one group.
+    convolution. All but the first two fill the weights up to those of one group.
     """
     kernel, channels, outputs = tuple(w_shape[:2]), x_shape[3], w_shape[3]
-    if groups > 1:
-        return "depthwise" if groups == channels else "grouped"
+    if groups == channels > 1:
+        return "depthwise"
+    if groups > FILLED_GROUPS and max(channels, outputs) > FILLED_CHANNELS:
+        return "grouped"
     if kernel == (1, 1):
         return "pointwise"
     undilated = tuple(dilation) == (1, 1)

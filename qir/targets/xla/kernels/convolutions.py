@@ -32,20 +32,25 @@ def _grouped(w: np.ndarray, geometry: Geometry) -> np.ndarray:
     return packing.pack_grouped(w, geometry.groups, merge)
 
 
+def _filled(pack: Callable[[np.ndarray, Geometry], np.ndarray]):
+    """What prepares weights of one group, with zeros between groups where there are more."""
+    return lambda w, geometry: pack(packing.as_one_group(w, geometry.groups), geometry)
+
+
 def _depthwise(w: np.ndarray, geometry: Geometry) -> np.ndarray:
     return w.reshape(*w.shape[:2], geometry.groups, -1)
 
 
 CONVOLUTIONS: dict[str, Convolution] = {
-    "valid": Convolution(lambda w, g: w, conv_valid),
-    "same": Convolution(lambda w, g: w, conv_same),
-    "slices": Convolution(lambda w, g: packing.as_rows(w), conv_slices),
-    "pointwise": Convolution(lambda w, g: packing.as_rows(w), conv_pointwise),
+    "valid": Convolution(_filled(lambda w, g: w), conv_valid),
+    "same": Convolution(_filled(lambda w, g: w), conv_same),
+    "slices": Convolution(_filled(lambda w, g: packing.as_rows(w)), conv_slices),
+    "pointwise": Convolution(_filled(lambda w, g: packing.as_rows(w)), conv_pointwise),
     "row_windows": Convolution(
-        lambda w, g: packing.pack_row_windows(w, g.strides), conv_row_windows
+        _filled(lambda w, g: packing.pack_row_windows(w, g.strides)), conv_row_windows
     ),
     "space_to_depth": Convolution(
-        lambda w, g: packing.pack_space_to_depth(w, g.strides), conv_space_to_depth
+        _filled(lambda w, g: packing.pack_space_to_depth(w, g.strides)), conv_space_to_depth
     ),
     "grouped": Convolution(_grouped, conv_grouped),
     "depthwise": Convolution(_depthwise, conv_depthwise),

@@ -37,26 +37,21 @@ def batch_dot(
     """`a[...,M,K]` by `b[...,K,N]`: [...,M,N]; the axes say where in an operand these lie.
 
     Reading the axes where they are spares a transpose, which costs four times what the product
-    does. sum((a - za) * (b - zb)) = sum(a * b) - zb * sum(a) - za * sum(b) + K * za * zb. Where
-    the inner axis of b is not its last, the sums over it come from one more row under a, of ones.
-    Taking the zero points off first leaves the fast path for int8, and is four times slower; for a
-    single row, which has no fast path, it is the faster way.
+    does. sum((a - za) * (b - zb)) = sum(a * b) - zb * sum(a) - za * sum(b) + K * za * zb. The sums
+    over b come from one more row under a, of ones: sums broadcast along rows kept the product from
+    its fast path (8x12 of 128x32x128: 2.7 against 1.9 ms). A single row has none either and gets
+    the row of ones, too. Taking the zero points off first leaves the fast path for int8, and is
+    four times slower.
     """
     a_axes, b_axes = a_axes or tuple(range(a.ndim)), b_axes or tuple(range(b.ndim))
     rows, depth = (a.shape[axis] for axis in a_axes[-2:])
-    if rows == 1:
-        left, right = a.astype(jnp.int16) - a_zero, b.astype(jnp.int16) - b_zero
-        return epilogue(_product(left, right, a_axes, b_axes))
-    summed = bool(a_zero) and b_axes[-2] != b.ndim - 1
-    full = _product(_with_ones(a, a_axes[-2]) if summed else a, b, a_axes, b_axes)
+    has_ones = a_zero or rows == 1
+    full = _product(_with_ones(a, a_axes[-2]) if has_ones else a, b, a_axes, b_axes)
     acc = full[..., :rows, :]
     if b_zero:
         acc = acc - b_zero * _inner_sums(a, a_axes[-1], (*a_axes[:-2], a_axes[-2]))[..., None]
-    if a_zero and summed:
+    if a_zero:
         acc = acc - a_zero * full[..., rows:, :]
-    elif a_zero:
-        columns = _inner_sums(b, b_axes[-2], (*b_axes[:-2], b_axes[-1]))
-        acc = acc - a_zero * columns[..., None, :]
     return epilogue(acc + depth * a_zero * b_zero)
 
 

@@ -45,6 +45,18 @@ def pack_grouped(w: Array, groups: int, merge: int) -> Array:
     return packed.reshape(count, merge * each, kh * kw * merge * inputs)
 
 
+def as_one_group(w: Array, groups: int) -> Array:
+    """A filter [KH,KW,C/groups,O] as [KH,KW,C,O], zeros between groups."""
+    if groups == 1:
+        return w
+    kh, kw, inputs, outputs = w.shape
+    each = outputs // groups
+    filled = np.zeros((kh, kw, groups, inputs, groups, each), w.dtype)
+    for group in range(groups):
+        filled[:, :, group, :, group] = w[..., group * each : (group + 1) * each]
+    return filled.reshape(kh, kw, groups * inputs, outputs)
+
+
 def pack_transposed(w: Array, bias: Array, strides: Pair, zero: int) -> tuple[Array, Array]:
     """Weights [SH*SW*O,K] and biases i32[SH*SW*O] of the phases of a transposed convolution.
 
