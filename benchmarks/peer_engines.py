@@ -6,6 +6,7 @@ on, in a process of its own. Every engine gets the same float weights and calibr
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -135,17 +136,25 @@ def _run_openvino(path: Path, batch: int, threads: int) -> Run:
     return run
 
 
-ENGINES: dict[str, tuple[str, Callable[[Path, int, int], Run]]] = {
-    "qir native": ("int8.qir", _run_qir),
-    "qir portable": ("int8.qir", _run_portable),
-    "LiteRT": ("int8.tflite", _run_litert),
-    "ONNX Runtime": ("int8.onnx", _run_onnx_runtime),
-    "OpenVINO": ("int8.xml", _run_openvino),
-    "XLA f32": ("float.qir", _run_qir),
-    "ONNX Runtime f32": ("float.onnx", _run_onnx_runtime),
-    "OpenVINO f32": ("float.onnx", _run_openvino),
+@dataclass(frozen=True)
+class Engine:
+    """The file in a model's folder, the library that is needed, and what loads the file with it."""
+
+    file: str
+    library: str
+    load: Callable[[Path, int, int], Run]
+
+
+ENGINES = {
+    "qir native": Engine("int8.qir", "jax", _run_qir),
+    "qir portable": Engine("int8.qir", "jax", _run_portable),
+    "LiteRT": Engine("int8.tflite", "ai_edge_litert.interpreter", _run_litert),
+    "ONNX Runtime": Engine("int8.onnx", "onnxruntime", _run_onnx_runtime),
+    "OpenVINO": Engine("int8.xml", "openvino", _run_openvino),
+    "XLA f32": Engine("float.qir", "jax", _run_qir),
+    "ONNX Runtime f32": Engine("float.onnx", "onnxruntime", _run_onnx_runtime),
+    "OpenVINO f32": Engine("float.onnx", "openvino", _run_openvino),
 }
-"""By name the file in a model's folder and what loads it."""
 
 FLOAT_OF = {
     "qir native": "XLA f32",

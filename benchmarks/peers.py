@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -47,9 +48,10 @@ NOTE = (
     "qir. dB: signal to noise against the engine's own float, on 8 inputs. Every engine quantizes "
     f"the same weights with the same {CALIBRATION} inputs: ONNX Runtime as QDQ by channel, "
     "OpenVINO by NNCF, LiteRT runs what qir exports. First: seconds from the file to the end of "
-    "the first call, at batch 1 in a process of its own, whose memory at most is MB, libraries "
-    "included. XLA's float is the traced graph, compiled as qir's are. OpenVINO's float is kept "
-    "to f32; its 8-bit model chooses its own type for what is not quantized."
+    "the first call, at batch 1 in a process of its own that has loaded the library. MB: its "
+    "memory at most; own MB: without what it had before it read the file. XLA's float is the "
+    "traced graph, compiled as qir's are. OpenVINO's float is kept to f32; its 8-bit model chooses "
+    "its own type for what is not quantized."
 )
 
 
@@ -109,8 +111,8 @@ def times(name: str, threads: int, rounds: int) -> dict:
     peer_engines.use_threads(threads)
     folder, found = folder_of(name), {}
     for batch in BATCHES:
-        engines = {engine: load(folder / file, batch, threads)
-                   for engine, (file, load) in peer_engines.ENGINES.items()}  # fmt: skip
+        engines = {name: engine.load(folder / engine.file, batch, threads)
+                   for name, engine in peer_engines.ENGINES.items()}  # fmt: skip
         x = MODELS[name].inputs(batch, seed=3000)
         found[str(batch)] = in_turn(engines, x, rounds)
     results = {engine: np.array(run(x)) for engine, run in engines.items()}
@@ -137,16 +139,18 @@ def in_turn(engines: dict, x: np.ndarray, rounds: int) -> dict[str, float]:
 
 
 def first_call(name: str, engine: str) -> dict:
-    """Seconds from the file to the first result, and the most memory that took, in MB."""
+    """Seconds from the file to the first result, and the most memory that took, in MB: all of it,
+    and what there was before the file was read."""
     from . import peer_engines
 
     peer_engines.use_threads(max(THREADS))
     x = MODELS[name].inputs(1, seed=3000)
-    file, load = peer_engines.ENGINES[engine]
-    started = perf_counter()
-    load(folder_of(name) / file, 1, max(THREADS))(x)
+    chosen = peer_engines.ENGINES[engine]
+    import_module(chosen.library)
+    before, started = peak_memory(), perf_counter()
+    chosen.load(folder_of(name) / chosen.file, 1, max(THREADS))(x)
     seconds = perf_counter() - started
-    return {"seconds": seconds, "megabytes": peak_memory() / 1e6}
+    return {"seconds": seconds, "megabytes": peak_memory() / 1e6, "before": before / 1e6}
 
 
 def table(name: str, known: dict) -> list[str]:
@@ -154,7 +158,7 @@ def table(name: str, known: dict) -> list[str]:
     record = known[name]
     columns = [(b, t) for b in BATCHES for t in THREADS]
     header = ["engine", *(text for b, t in columns for text in (f"b{b} {t}T ms", "ratio")),
-              "dB", "first s", "MB"]  # fmt: skip
+              "dB", "first s", "MB", "own MB"]  # fmt: skip
     rows = []
     for engine in record["first"]:
         cells = [engine]
@@ -165,7 +169,8 @@ def table(name: str, known: dict) -> list[str]:
         noise = record["timed"][str(THREADS[-1])]["noise"].get(engine)
         first = record["first"][engine]
         cells += ["" if noise is None else f"{noise:.1f}", f"{first['seconds']:.2f}",
-                  f"{first['megabytes']:.0f}"]  # fmt: skip
+                  f"{first['megabytes']:.0f}",
+                  f"{first['megabytes'] - first['before']:.0f}"]  # fmt: skip
         rows.append(cells)
     return [f"## {name}", measure.markdown([header, *rows])]
 

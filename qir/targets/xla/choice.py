@@ -49,8 +49,8 @@ GROUP_CHANNELS = 16
 """Groups with fewer input channels are computed several at a time."""
 
 FILLED_GROUPS, FILLED_CHANNELS = 4, 64
-"""Up to so many groups, or channels on either side, zeros between the groups cost less than a dot of
-each: the convolution is computed as one of a single group."""
+"""Up to so many groups, or channels on either side, zeros between the groups cost less than a dot
+of each: the convolution is computed as one of a single group."""
 
 
 LAYOUTS = ("nk", "kn")
