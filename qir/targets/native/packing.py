@@ -85,8 +85,9 @@ def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))
 
 
-GATHERED = 2048
-"""How many products of 8 bits take as long as it takes to gather a tap of one group, about."""
+GATHERED = 16384
+"""How many products of 8 bits take as long as it takes to gather a tap of one group, about: where
+groups become one, windows are mostly read from a copy instead."""
 
 
 def by_groups(w: np.ndarray, groups: int, kernels: Library) -> np.ndarray:
