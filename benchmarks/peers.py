@@ -111,8 +111,8 @@ def times(name: str, threads: int, rounds: int) -> dict:
     peer_engines.use_threads(threads)
     folder, found = folder_of(name), {}
     for batch in BATCHES:
-        engines = {name: engine.load(folder / engine.file, batch, threads)
-                   for name, engine in peer_engines.ENGINES.items()}  # fmt: skip
+        engines = {engine: chosen.load(folder / chosen.file, batch, threads)
+                   for engine, chosen in peer_engines.ENGINES.items()}  # fmt: skip
         x = MODELS[name].inputs(batch, seed=3000)
         found[str(batch)] = in_turn(engines, x, rounds)
     results = {engine: np.array(run(x)) for engine, run in engines.items()}

@@ -148,7 +148,7 @@ def conv(x: Type, w: Type, b: Type, *, to: Element, rescale: Rescale, clamp: Int
 
 def _is_for(kernel: str, strides, dilation, groups: int) -> None:
     """Require a convolution that the kernel can compute."""
-    require(kernel != "grouped" or groups > 1, "the kernel grouped for 1 group")
+    require(kernel != "grouped" or groups > 1, "the kernel grouped for a convolution of one group")
     require(kernel != "same" or strides == (1, 1), f"the kernel same for strides {list(strides)}")
     require(kernel not in ("row_windows", "space_to_depth") or dilation == (1, 1),
             f"the kernel {kernel} for a dilation of {list(dilation)}")  # fmt: skip

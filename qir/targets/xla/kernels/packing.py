@@ -50,11 +50,8 @@ def as_one_group(w: Array, groups: int) -> Array:
     if groups == 1:
         return w
     kh, kw, inputs, outputs = w.shape
-    each = outputs // groups
-    filled = np.zeros((kh, kw, groups, inputs, groups, each), w.dtype)
-    for group in range(groups):
-        filled[:, :, group, :, group] = w[..., group * each : (group + 1) * each]
-    return filled.reshape(kh, kw, groups * inputs, outputs)
+    (rows,) = pack_grouped(w, groups, groups)
+    return rows.T.reshape(kh, kw, groups * inputs, outputs)
 
 
 def pack_transposed(w: Array, bias: Array, strides: Pair, zero: int) -> tuple[Array, Array]:
