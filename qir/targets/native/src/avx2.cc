@@ -41,7 +41,9 @@ struct Avx2 {
 
   template <int kCount>
   static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
-    __m256i sums[kCount][2] = {};
+    __m256i sums[kCount][2];
+#pragma GCC unroll 16  // as below: else the sums are memory
+    for (auto& row : sums) row[0] = row[1] = _mm256_setzero_si256();
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth) {
@@ -55,7 +57,9 @@ struct Avx2 {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < kCount; ++r)
+#pragma GCC unroll 2
       for (int h = 0; h < 2; ++h)
         _mm256_store_si256(reinterpret_cast<__m256i*>(acc[r] + 8 * h), sums[r][h]);
   }

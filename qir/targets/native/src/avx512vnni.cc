@@ -41,7 +41,9 @@ struct Avx512Vnni {
 
   template <int kCount>
   static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
-    __m512i sums[kCount][2] = {};
+    __m512i sums[kCount][2];
+#pragma GCC unroll 16  // as below: else the sums are memory
+    for (auto& row : sums) row[0] = row[1] = _mm512_setzero_si512();
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];
       for (int64_t k = 0; k < left.steps; ++k, b += kColumns * kDepth) {
@@ -55,7 +57,9 @@ struct Avx512Vnni {
         }
       }
     }
+#pragma GCC unroll 16
     for (int r = 0; r < kCount; ++r)
+#pragma GCC unroll 2
       for (int h = 0; h < 2; ++h) _mm512_store_si512(acc[r] + 16 * h, sums[r][h]);
   }
 };

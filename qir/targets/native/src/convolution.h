@@ -35,10 +35,11 @@ struct Product {
   int64_t tiles = ceil_div(columns, Isa::kColumns);
   int64_t rows = w.n * w.out_height * w.out_width;
   const uint8_t* x_end = c.x + w.n * w.height * w.width * w.channels;
-  bool lies_in_x = std::is_same_v<Element, uint8_t> && (Isa::kOffset == 0 || !c.is_signed) &&
-                   w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
-                   w.before[0] == 0 && w.before[1] == 0 && w.out_height == w.height &&
-                   w.out_width == w.width;
+  bool is_dense = w.kernel[0] * w.kernel[1] * w.stride[0] * w.stride[1] * w.groups == 1 &&
+                  w.before[0] == 0 && w.before[1] == 0 && w.out_height == w.height &&
+                  w.out_width == w.width;  // each window is a row of x
+  bool lies_in_x = is_dense && std::is_same_v<Element, uint8_t> &&
+                   (Isa::kOffset == 0 || !c.is_signed);
 
   int64_t image_of(int64_t row) const { return row / (w.out_width * w.out_height); }
 
@@ -171,6 +172,10 @@ struct Product {
     }
     thread_local Scratch<Element> gathered;
     gathered.resize(round_up(count, Isa::kGathered) * lda + kWhole);
+    if (is_dense && lda == depth) {
+      copy(c.x + row * depth, count * depth, gathered.data());
+      return {gathered.data(), lda, steps};
+    }
     Place at = place_of(row);
     for (int64_t r = 0; r < count; ++r, step(at)) gather(at, group, gathered.data() + r * lda);
     return {gathered.data(), lda, steps};

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#if QIR_LANES == 16
+#if QIR_LANES > 4
 #include "half_even.h"
 #endif
 #include "kernels.h"
@@ -173,7 +173,7 @@ QIR_INLINED void rescaled(const Epilogue& e, const Residual* residual, const uin
 // Whether `finish` of so many columns writes fewer of them, too.
 template <int64_t kColumns>
 QIR_INLINED bool writes_fewer(const Epilogue& e) {
-  return kLanes == 16 && kColumns == 2 * kLanes && e.contract == Contract::kF32HalfEven;
+  return kLanes > 4 && kColumns == 2 * kLanes && e.contract == Contract::kF32HalfEven;
 }
 
 // used: how many of the width are written, see `writes_fewer`.
@@ -182,7 +182,7 @@ QIR_INLINED void finish(const Epilogue& e, const Residual* residual, const Sums&
                         int64_t channel, Width width, uint8_t* y, int64_t place, int64_t pitch,
                         [[maybe_unused]] int64_t used = 2 * kLanes) {
   const uint8_t* other = residual == nullptr ? nullptr : residual->other + place;
-#if QIR_LANES == 16
+#if QIR_LANES > 4
   if constexpr (std::is_same_v<Width, std::integral_constant<int64_t, 2 * kLanes>>)
     if (e.contract == Contract::kF32HalfEven)
       return used == 2 * kLanes
