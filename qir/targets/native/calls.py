@@ -11,7 +11,7 @@ from ... import shapes
 from ...ir import Op
 from ...rounding import Rescale
 from .library import is_called, library
-from .packing import by_fours, by_groups, in_order, in_places, packed, places_of, runs_of
+from .packing import by_groups, by_taps, in_order, in_places, packed, places_of, runs_of
 
 CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single",
              "float64_half_away")  # fmt: skip
@@ -63,15 +63,18 @@ def conv(op: Op, x, sum: Sum | None = None):
 
 def depthwise(op: Op, x):
     """An `xla.depthwise`."""
-    filters, bias = op.operands[1].value, op.operands[2].value
+    filters, bias, taps = op.operands[1].value, op.operands[2].value, library().taps
     filters, windows = filters.reshape(*filters.shape[:2], -1), _windows(op, x.shape[3])
-    if library().taps == 1:
+    if taps == 1:
         return _called("qir_depthwise", op, x, filters.astype(np.int16), bias, windows)
+    order = places_of(op.shape[-1], taps)
+    if taps == 2:
+        filters = by_taps(filters.astype(np.int16), order, taps)
+        return _called("qir_depthwise", op, x, filters, bias, windows)
     if x.dtype == jnp.int8:
         bias = (bias - 128 * filters.sum((0, 1), dtype=np.int64)).astype(np.int32)
-    order = places_of(op.shape[-1])
-    return _called("qir_depthwise", op, x, by_fours(filters, order), in_order(bias, order), windows,
-                   order=order)  # fmt: skip
+    filters, bias = by_taps(filters, order, taps), in_order(bias, order)
+    return _called("qir_depthwise", op, x, filters, bias, windows, order=order)
 
 
 def batch_dot(op: Op, a, b):

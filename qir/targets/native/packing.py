@@ -48,8 +48,12 @@ def runs_of(windows: tuple[int, ...], inner: int, kernels: Library) -> int:
     return rows if is_copied else 1
 
 
-def places_of(channels: int) -> np.ndarray:
-    """The channel of each place of src/depthwise_fours.h, [blocks, q, i, j]; -1 for none."""
+def places_of(channels: int, taps: int) -> np.ndarray:
+    """The channel of each place of src/depthwise_fours.h, [blocks, q, i, j], or of
+    src/depthwise_pairs.h, [blocks, channel]; -1 for none."""
+    if taps == 2:
+        order = np.arange(up(channels, 16))
+        return np.where(order < channels, order, -1)
     blocks = -(-channels // 64)
     left = channels - 64 * (blocks - 1)
     held = next(size for size in (16, 32, 64) if left <= size)
@@ -72,14 +76,14 @@ def in_places(numbers, order: np.ndarray):
     return jnp.stack([in_order(column, order) for column in pairs.T], 1).reshape(-1)
 
 
-def by_fours(filters: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Depthwise filters [KH, KW, channels] at their places, four taps of a column together, or of
-    a row where that makes fewer: [KW, KH / 4, places, 4], padded with zeros. `fours_lie_across` in
-    src/kernels.h is the same rule."""
+def by_taps(filters: np.ndarray, order: np.ndarray, taps: int) -> np.ndarray:
+    """Depthwise filters [KH, KW, channels] at their places, so many taps of a column together, or
+    of a row where that makes fewer: [KW, KH / taps, places, taps], padded with zeros.
+    `taps_lie_across` in src/kernels.h is the same rule."""
     rows, columns, _ = filters.shape
-    if up(rows, 4) * columns > up(columns, 4) * rows:
+    if up(rows, taps) * columns > up(columns, taps) * rows:
         rows, columns, filters = columns, rows, filters.transpose(1, 0, 2)
-    whole = np.zeros((columns, up(rows, 4) // 4, 4, len(order)), np.int8)
+    whole = np.zeros((columns, up(rows, taps) // taps, taps, len(order)), filters.dtype)
     placed = np.where(order < 0, 0, filters[..., np.maximum(order, 0)])
     whole.reshape(columns, -1, len(order))[:, :rows] = placed.transpose(1, 0, 2)
     return np.ascontiguousarray(whole.transpose(0, 1, 3, 2))

@@ -13,7 +13,7 @@
 #else
 #pragma GCC target("avx2,fma")
 #endif
-#define QIR_TAPS 1
+#define QIR_TAPS 2
 #define QIR_LANES 8
 #define QIR_SHUFFLES_BYTES
 #include "set.h"

@@ -13,11 +13,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <immintrin.h>
-#include <utility>
-#include <vector>
 
 #include "depthwise.h"
 #include "kernels.h"
+#include "lines.h"
 #include "requantize.h"
 #include "scratch.h"
 #include "threads.h"
@@ -27,12 +26,6 @@ namespace qir {
 namespace {
 
 constexpr int64_t kBlock = 64, kFour = 4 * kBlock;
-constexpr int64_t kColumnBytes = 16 * 1024;  // of columns at a time, which stay in the first cache
-
-// One axis of an image and its windows; pitch: from one place of x, or of y, to the next.
-struct Axis {
-  int64_t size, kernel, stride, dilation, before, out, x_pitch, y_pitch;
-};
 
 // Four registers of 32-bit numbers to bytes in the order of the channels.
 template <typename Rescale>
@@ -76,23 +69,10 @@ struct PackedHalfEven {
 struct Fours {
   const Windows& w;
   const Depthwise& d;
-  Axis across = axis(fours_lie_across(w) ? 0 : 1), along = axis(fours_lie_across(w) ? 1 : 0);
-  int64_t fours = ceil_div(across.kernel, 4), blocks = ceil_div(w.channels, kBlock);
-  int64_t reach = (along.kernel - 1) * along.dilation + 1;  // columns that a window spans
+  Lines<4, kBlock> lines{w};
+  const Axis& along = lines.along;
+  int64_t fours = lines.groups;
   __m512i flip = _mm512_set1_epi8(static_cast<char>(d.is_signed ? 0x80 : 0));
-
-  Axis axis(int i) const {
-    const int64_t pitch = i == 0 ? w.channels * w.width : w.channels;
-    const int64_t y_pitch = i == 0 ? w.outputs * w.out_width : w.outputs;
-    return {i == 0 ? w.height : w.width, w.kernel[i], w.stride[i], w.dilation[i], w.before[i],
-            i == 0 ? w.out_height : w.out_width, pitch, y_pitch};
-  }
-
-  // Where the taps across a line are read in one block of channels.
-  struct Tap {
-    const uint8_t* from;
-    int64_t pitch;  // to the next column; 0 outside of the image
-  };
 
   // A block of a line, of which kWindows parts of `part` windows are computed side by side.
   template <int kWindows>
@@ -150,7 +130,7 @@ struct Fours {
       for (int q = 0; q < 4; ++q)
         acc[c][q] = _mm512_loadu_si512(d.bias + block * kBlock + q * kLanes);
     for (int64_t j = 0; j < along.kernel; ++j, from += along.dilation * fours * kFour)
-      for (int64_t f = 0; f < fours; ++f, filter += blocks * kFour)
+      for (int64_t f = 0; f < fours; ++f, filter += lines.blocks * kFour)
 #pragma GCC unroll 4
         for (int q = 0; q < 4; ++q) {
           const __m512i by = _mm512_loadu_si512(filter + q * kBlock);
@@ -190,7 +170,7 @@ struct Fours {
   template <int kWindows, typename Pack>
   void windows(const Line<kWindows>& line, int64_t first, int64_t last, uint8_t* columns) const {
     const Pack pack(d.epilogue, line.block * kBlock);
-    const int64_t pitch = fours * kFour, count = (last - first - 1) * along.stride + reach;
+    const int64_t pitch = fours * kFour, count = (last - first - 1) * along.stride + lines.reach;
     for (int64_t i = 0; i < count; ++i)
       bring<kWindows>(line, first * along.stride - along.before + i, columns + i * pitch);
     const auto from = [&](int64_t ox) { return columns + (ox - first) * along.stride * pitch; };
@@ -205,14 +185,12 @@ struct Fours {
     const int64_t used = std::min(kBlock / kWindows, w.channels - block * kBlock);
     const Line<kWindows> line{taps, fill, ~__mmask64{0} >> (kBlock - used),
                               ceil_div(along.out, kWindows), block, y};
-    const int64_t fitting = (kColumnBytes / (fours * kFour) - reach) / along.stride;
-    const int64_t pieces = ceil_div(line.part, std::max<int64_t>(fitting, 8));
-    const int64_t most = (ceil_div(line.part, pieces) - 1) * along.stride + reach;
     thread_local Scratch<uint8_t> columns;
-    columns.resize(most * fours * kFour);
-    for (int64_t i = 0; i < pieces; ++i)
-      windows<kWindows, Pack>(line, line.part * i / pieces, line.part * (i + 1) / pieces,
-                              columns.data());
+    const auto pieces = lines.pieces_of(line.part, fours * kFour);
+    columns.resize(pieces.most * fours * kFour);
+    pieces.each([&](int64_t first, int64_t last) {
+      windows<kWindows, Pack>(line, first, last, columns.data());
+    });
   }
 
   template <typename Pack>
@@ -233,33 +211,9 @@ struct Fours {
     });
   }
 
-  // A line of the result; blocks from `first` to `last`.
-  void line(int64_t image, int64_t at, int64_t first, int64_t last) const {
-    alignas(64) uint8_t fill[kBlock];
-    std::fill_n(fill, kBlock, d.fill);
-    const uint8_t* const x = d.x + image * w.height * w.width * w.channels;
-    uint8_t* const y = d.y + image * w.out_height * w.out_width * w.outputs + at * across.y_pitch;
-    thread_local std::vector<Tap> taps;
-    taps.resize(4 * fours);
-    for (int64_t block = first; block < last; ++block) {
-      for (int64_t t = 0; t < 4 * fours; ++t) {
-        // The last tap once more where there is none: its weights are zero.
-        const int64_t tap = std::min(t, across.kernel - 1);
-        const int64_t place = at * across.stride - across.before + tap * across.dilation;
-        taps[t] = place >= 0 && place < across.size
-                      ? Tap{x + place * across.x_pitch + block * kBlock, along.x_pitch}
-                      : Tap{fill, 0};
-      }
-      line(taps.data(), fill, block, y + block * kBlock);
-    }
-  }
-
   void run() const {
-    const int64_t lines = w.n * across.out;
-    const int64_t parts = lines >= 8 * thread_count() ? 1 : std::min(blocks, thread_count());
-    parallel_for(lines * parts, [&](int64_t task) {
-      const int64_t part = task % parts, at = task / parts;
-      line(at / across.out, at % across.out, blocks * part / parts, blocks * (part + 1) / parts);
+    lines.run(d, [&](const Tap* taps, const uint8_t* fill, int64_t block, uint8_t* y) {
+      line(taps, fill, block, y);
     });
   }
 };

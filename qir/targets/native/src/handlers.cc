@@ -85,16 +85,16 @@ ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::
   if (!read(x, windows, w) || !fits(*y, w) || w.groups != w.channels ||
       w.outputs % w.channels != 0)
     return misfit();
-  const bool is_packed = filters.element_type() == ffi::DataType::S8;
-  const int64_t rows = w.kernel[0], columns = w.kernel[1], count = filters.element_count();
-  const int64_t packed = fours_lie_across(w) ? round_up(rows, 4) * columns
-                                             : round_up(columns, 4) * rows;
-  const int64_t outputs = is_packed ? round_up(w.outputs, 64) : w.outputs;
+  const int64_t taps = chosen().layout.taps, rows = w.kernel[0], columns = w.kernel[1];
+  const int64_t packed = taps_lie_across(w, taps) ? round_up(rows, taps) * columns
+                                                  : round_up(columns, taps) * rows;
+  const bool is_packed = taps == 4;
+  const int64_t places = taps == 4 ? 64 : taps == 2 ? 16 : 1;
+  const int64_t outputs = is_packed ? round_up(w.outputs, places) : w.outputs;
   if (!read(scale, shift, finish, outputs, e) ||
-      static_cast<int64_t>(bias.element_count()) != outputs)
-    return misfit();
-  if (is_packed ? chosen().layout.taps != 4 || count != packed * outputs
-                : filters.element_type() != ffi::DataType::S16 || count != rows * columns * outputs)
+      static_cast<int64_t>(bias.element_count()) != outputs ||
+      filters.element_type() != (is_packed ? ffi::DataType::S8 : ffi::DataType::S16) ||
+      static_cast<int64_t>(filters.element_count()) != packed * round_up(w.outputs, places))
     return misfit();
   chosen().depthwise(w, {bytes(x), x.element_type() == ffi::DataType::S8,
                          static_cast<uint8_t>(fill),

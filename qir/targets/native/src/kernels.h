@@ -60,11 +60,11 @@ struct Windows {
   int64_t runs = 1;  // how many of them a filter is packed as, see `Layout`
 };
 
-// Which taps of a packed depthwise filter are brought together by fours, see depthwise_fours.h:
-// those below each other, unless those beside each other make fewer.
-inline bool fours_lie_across(const Windows& w) {
+// Which taps of a packed depthwise filter are brought together, so many at once, see lines.h: those
+// below each other, unless those beside each other make fewer.
+inline bool taps_lie_across(const Windows& w, int64_t taps) {
   const int64_t rows = w.kernel[0], columns = w.kernel[1];
-  return (rows + 3) / 4 * columns <= (columns + 3) / 4 * rows;
+  return (rows + taps - 1) / taps * columns <= (columns + taps - 1) / taps * rows;
 }
 
 // x: i8 or u8. packed: what `layout()` describes, one block for each group. bias: i32 by output
@@ -81,7 +81,8 @@ struct Convolution {
   const Residual* residual = nullptr;
 };
 
-// As above; w: i16 [taps, channels * multiplier], or packed in its place, see depthwise_fours.h.
+// As above; w: i16 [taps, channels * multiplier], or as depthwise_pairs.h has it; or packed in its
+// place, see depthwise_fours.h.
 struct Depthwise {
   const uint8_t* x;
   bool is_signed;

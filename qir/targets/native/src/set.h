@@ -5,6 +5,8 @@
 #include "depthwise.h"
 #if QIR_TAPS == 4
 #include "depthwise_fours.h"
+#elif QIR_TAPS == 2
+#include "depthwise_pairs.h"
 #endif
 #include "hybrid.h"
 #include "kernels.h"
@@ -21,6 +23,8 @@ constexpr Kernels kernels_of(const char* name) {
                  QIR_TAPS}, conv<Isa>,
 #if QIR_TAPS == 4
           depthwise_by_fours,
+#elif QIR_TAPS == 2
+          depthwise_by_pairs,
 #else
           depthwise,
 #endif
