@@ -105,6 +105,47 @@ def test_convolutions_whose_windows_are_not_gathered(data, seed):
     agrees(xla.conv(x, w, b, kernel="valid", **a, **finish), (x,), rng)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.data(), SEEDS)
+def test_convolutions_of_fewer_products(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    pads = [(draw(st.integers(-1, 2)), draw(st.integers(0, 2))) for _ in range(2)]
+    height, width = draw(st.tuples(st.integers(3, 30), st.integers(3, 30)))
+    inner, outputs = draw(st.sampled_from([16, 32, 48, 176])), draw(st.integers(1, 40))
+    images = draw(st.integers(1, 3)) if height * width > 200 else 40
+    x = stored(draw, rng, images, height, width, inner)
+    w, b = weights(rng, (3, 3, inner, outputs), outputs)
+    finish = draw(finishes(outputs, inner * 9, rng))
+    agrees(xla.conv(x, w, b, padding=pads, kernel="valid", **finish), (x,), rng)
+
+
+def test_which_convolutions_take_fewer_products():
+    avx2, amx = Library("avx2", 16, 2, 2, 1, 0, 2, 1), Library("amx", 32, 4, 64, 16, 0, 4, 1)
+    windows_of_14 = (3, 3, 1, 1, 1, 1, 1, 1, 14, 14, 256, 1)
+    assert packing.are_transformed(windows_of_14, 1, 256, avx2)
+    assert not packing.are_transformed(windows_of_14, 1, 256, amx)
+    assert not packing.are_transformed(windows_of_14, 1, 250, avx2)
+    assert not packing.are_transformed(windows_of_14, 1, 2048, avx2)
+    windows_of_7 = (*windows_of_14[:8], 7, 7, 512, 1)
+    assert [packing.are_transformed(windows_of_7, n, 512, avx2) for n in (1, 2)] == [False, True]
+
+
+def test_fewer_products_of_the_largest_numbers():
+    w = np.full((3, 3, 1792, 4), -128, np.int8)
+    w[1, :, :, 1], w[:, 1, :, 2], w[1, 1, :, 3] = 127, 127, 127
+    bias = const(np.zeros(4, np.int32))
+    for kind in calls.BYTES:
+        type = Element(DTYPES[kind], Grid(0.05, 0))
+        x = parameter("x", type[1, 12, 12, 1792])
+        scale = derive("f32_half_even", np.float64(3e-7))
+        func = Func("main", (x,), (xla.conv(x, const(w), bias, padding=((1, 1), (1, 1)), to=type,
+                                            kernel="valid", rescale=scale, clamp=None),))  # fmt: skip
+        values = np.full(x.shape, x.type.lo, x.dtype.numpy)
+        values[:, ::2, 1::2] = values[:, 3:5] = x.type.hi
+        (found,) = compile_func(func)(values)
+        np.testing.assert_array_equal(np.asarray(found), evaluate(func, [values])[0])
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.data(), SEEDS)
 def test_convolutions_that_read_rows_of_windows(data, seed):

@@ -11,7 +11,17 @@ from ... import shapes
 from ...ir import Op
 from ...rounding import Rescale
 from .library import is_called, library
-from .packing import by_groups, by_taps, in_order, in_places, packed, places_of, runs_of
+from .packing import (
+    are_transformed,
+    by_groups,
+    by_taps,
+    in_order,
+    in_places,
+    packed,
+    places_of,
+    runs_of,
+    transformed,
+)
 
 CONTRACTS = ("f32_half_even", "tflite_reference", "tflite_builtin", "single",
              "float64_half_away")  # fmt: skip
@@ -100,8 +110,10 @@ def _conv(op: Op, x, weights: np.ndarray, windows, sum: Sum | None):
     if x.dtype == jnp.int8:
         taken = kernels.offset * weights.sum(1, dtype=np.int64).reshape(-1)
         bias = (bias - taken).astype(np.int32)  # modulo 2**32, as the sums are
-    runs = runs_of(windows, x.shape[3], kernels)
     name = "qir_conv" if sum is None else "qir_conv_sum"
+    if are_transformed(windows, x.shape[0], x.shape[3], kernels):
+        return _called(name, op, x, transformed(weights, kernels), bias, (*windows, 1), sum)
+    runs = runs_of(windows, x.shape[3], kernels)
     return _called(name, op, x, packed(weights, kernels, runs), bias, (*windows, runs), sum)
 
 

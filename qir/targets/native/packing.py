@@ -23,6 +23,34 @@ def up(number: int, step: int) -> int:
     return -(-number // step) * step
 
 
+FEWEST_SQUARES = 32
+"""How often each transformed filter is to be read: they are 32 bytes where filters are 9."""
+
+TRANSFORM = np.array([[2, 0, 0], [1, 1, 1], [1, -1, 1], [0, 0, 2]])
+"""Twice what a line of a filter becomes for two neighbouring results of four products."""
+
+
+def are_transformed(windows: tuple[int, ...], images: int, inner: int, kernels: Library) -> bool:
+    """Whether a convolution takes src/winograd.h: sums have to stay exact in 32 bits, and only the
+    sets that multiply 16 bits have room for what pixels become."""
+    window, (height, width, _, groups) = windows[:6], windows[8:]
+    squares = images * -(-height // 2) * -(-width // 2)
+    return (window == (3, 3, 1, 1, 1, 1) and groups == 1
+            and kernels.depth == 2 and inner % 16 == 0 and inner <= 1792
+            and squares >= FEWEST_SQUARES)  # fmt: skip
+
+
+def transformed(weights: np.ndarray, kernels: Library) -> np.ndarray:
+    """Filters [1, 9 * C, N] as src/winograd.h reads them: [N / columns, 16, C / 2, columns, 2]."""
+    outputs = weights.shape[-1]
+    filters = weights.reshape(3, 3, -1, outputs).astype(np.int32)
+    products = np.einsum("ia,jb,abcn->ijcn", TRANSFORM, TRANSFORM, filters).astype(np.int16)
+    whole = np.zeros((*products.shape[:3], up(outputs, kernels.columns)), np.int16)
+    whole[..., :outputs] = products
+    tiles = whole.reshape(16, -1, 2, whole.shape[-1] // kernels.columns, kernels.columns)
+    return np.ascontiguousarray(tiles.transpose(3, 0, 1, 4, 2))
+
+
 PIECE = 4096
 """How many products of 8 bits take as long as it takes to gather one row of a window, about; and
 16 for each byte of it."""

@@ -39,8 +39,8 @@ struct Avx2 {
     by_count<Avx2>(count, left, b, acc);
   }
 
-  template <int kCount>
-  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
+  template <int kCount, typename Weight>
+  static void product(const Left<Element>& left, const Weight* b, int32_t (*acc)[kColumns]) {
     __m256i sums[kCount][2];
 #pragma GCC unroll 16  // as below: else the sums are memory
     for (auto& row : sums) row[0] = row[1] = _mm256_setzero_si256();
@@ -62,6 +62,10 @@ struct Avx2 {
 #pragma GCC unroll 2
       for (int h = 0; h < 2; ++h)
         _mm256_store_si256(reinterpret_cast<__m256i*>(acc[r] + 8 * h), sums[r][h]);
+  }
+
+  static __m256i wide(const int16_t* b) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
   }
 
   static __m256i wide(const int8_t* b) {

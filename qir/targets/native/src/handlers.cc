@@ -33,12 +33,28 @@ int64_t packed_size(const Windows& w) {
   return w.groups * w.runs * round_up(depth / w.runs, layout.inner) * round_up(w.outputs / w.groups, layout.columns);
 }
 
+// Whether they are filters of winograd.h, for these windows.
+bool are_transformed(const ffi::AnyBuffer& filters, const Windows& w) {
+  const Layout& layout = chosen().layout;
+  const bool is_served = layout.depth == 2 && w.channels % 16 == 0 && w.groups * w.runs == 1 &&
+                         w.kernel[0] == 3 && w.kernel[1] == 3 &&
+                         w.stride[0] * w.stride[1] * w.dilation[0] * w.dilation[1] == 1;
+  return is_served && filters.element_type() == ffi::DataType::S16 &&
+         static_cast<int64_t>(filters.element_count()) ==
+             16 * w.channels * round_up(w.outputs, layout.columns);
+}
+
+bool are_packed(const ffi::AnyBuffer& filters, const Windows& w) {
+  return filters.element_type() == ffi::DataType::S8 &&
+         static_cast<int64_t>(filters.element_count()) == packed_size(w);
+}
+
 bool fits(const ffi::AnyBuffer& y, const Windows& w) {
   return is_byte(y.element_type()) &&
          static_cast<int64_t>(y.element_count()) == w.n * w.out_height * w.out_width * w.outputs;
 }
 
-ffi::Error convolved(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+ffi::Error convolved(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,
                      ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift,
                      ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill,
                      const Residual* residual) {
@@ -46,25 +62,26 @@ ffi::Error convolved(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S
   Epilogue e;
   if (!read(x, windows, w) || !read(scale, shift, finish, w.outputs, e) || !fits(*y, w))
     return misfit();
-  if (packed.element_type() != ffi::DataType::S8 ||
-      static_cast<int64_t>(packed.element_count()) != packed_size(w) ||
+  const bool is_packed = are_packed(filters, w);
+  if ((!is_packed && !are_transformed(filters, w)) ||
       static_cast<int64_t>(bias.element_count()) != w.outputs)
     return misfit();
   chosen().conv(w, {bytes(x), x.element_type() == ffi::DataType::S8, static_cast<uint8_t>(fill),
-               packed.typed_data<int8_t>(), bias.typed_data(), e,
-               static_cast<uint8_t*>(y->untyped_data()), nullptr, residual});
+                    is_packed ? filters.typed_data<int8_t>() : nullptr, bias.typed_data(), e,
+                    static_cast<uint8_t*>(y->untyped_data()), nullptr, residual,
+                    is_packed ? nullptr : filters.typed_data<int16_t>()});
   return ffi::Error::Success();
 }
 
-ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+ffi::Error conv(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,
                 ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::Result<ffi::AnyBuffer> y,
                 Numbers windows, Numbers finish, int64_t fill) {
-  return convolved(x, packed, bias, scale, shift, y, windows, finish, fill, nullptr);
+  return convolved(x, filters, bias, scale, shift, y, windows, finish, fill, nullptr);
 }
 
 // sum: the weights of both sides, the shift; zero point of the other; whether the convolution's own
 // result is signed; zero point and bounds of the sum.
-ffi::Error conv_sum(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S32> bias,
+ffi::Error conv_sum(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,
                     ffi::AnyBuffer scale, ffi::Buffer<ffi::S32> shift, ffi::AnyBuffer other,
                     ffi::Result<ffi::AnyBuffer> y, Numbers windows, Numbers finish, int64_t fill,
                     Numbers sum) {
@@ -74,7 +91,7 @@ ffi::Error conv_sum(ffi::AnyBuffer x, ffi::AnyBuffer packed, ffi::Buffer<ffi::S3
   const auto at = [&](int i) { return static_cast<int32_t>(sum.begin()[i]); };
   const Residual residual{bytes(other), other.element_type() == ffi::DataType::S8, at(4) != 0,
                           at(3), at(0), at(1), at(2), at(5), at(6), at(7)};
-  return convolved(x, packed, bias, scale, shift, y, windows, finish, fill, &residual);
+  return convolved(x, filters, bias, scale, shift, y, windows, finish, fill, &residual);
 }
 
 ffi::Error depthwise(ffi::AnyBuffer x, ffi::AnyBuffer filters, ffi::Buffer<ffi::S32> bias,

@@ -11,9 +11,9 @@
 #include "depthwise.h"
 #include "kernels.h"
 #include "lanes.h"
-#include "padded.h"
 #include "requantize.h"
 #include "threads.h"
+#include "ways.h"
 
 namespace qir {
 namespace {

@@ -79,6 +79,7 @@ struct Convolution {
   uint8_t* y;
   const Reals* reals = nullptr;  // instead of epilogue, fill and y
   const Residual* residual = nullptr;
+  const int16_t* transformed = nullptr;  // filters in place of `packed`, see winograd.h
 };
 
 // As above; w: i16 [taps, channels * multiplier], or as depthwise_pairs.h has it; or packed in its

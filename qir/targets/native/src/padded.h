@@ -144,15 +144,5 @@ struct Padded {
   }
 };
 
-template <typename Isa>
-void conv(const Windows& windows, const Convolution& convolution) {
-  const Product<Isa> product{windows, convolution};
-  const Padded<Isa> padded{product};
-  if (padded.serves())
-    padded.run();
-  else
-    product.run();
-}
-
 }  // namespace
 }  // namespace qir

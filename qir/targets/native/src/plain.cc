@@ -26,8 +26,8 @@ struct Plain {
     by_count<Plain>(count, left, b, acc);
   }
 
-  template <int kCount>
-  static void product(const Left<Element>& left, const int8_t* b, int32_t (*acc)[kColumns]) {
+  template <int kCount, typename Weight>
+  static void product(const Left<Element>& left, const Weight* b, int32_t (*acc)[kColumns]) {
     for (int r = 0; r < kCount; ++r) std::fill_n(acc[r], kColumns, 0);
     for (int64_t run = 0; run < left.runs; ++run) {
       const Element* a = left.rows + left.starts[run];

@@ -10,9 +10,9 @@
 #endif
 #include "hybrid.h"
 #include "kernels.h"
-#include "padded.h"
 #include "pools.h"
 #include "rows.h"
+#include "ways.h"
 
 namespace qir {
 namespace {
