@@ -99,7 +99,29 @@ QIR_INLINED Bytes narrow(I32 x) {
 QIR_INLINED Bytes narrow(I32 x) { return __builtin_convertvector(x, Bytes); }
 #endif
 
-// The entry, of 256, that each byte names. AVX-512 VBMI looks 64 up in half of them at once.
+#if QIR_LANES == 8
+// The entries of 16 that the low half of each byte names, of 16 such tables the one that the high half
+// does: bit by bit, the highest last.
+QIR_INLINED __m256i looked_up(const uint8_t* entries, __m256i x) {
+  const __m256i low = _mm256_and_si256(x, _mm256_set1_epi8(0x0F));
+  const auto table = [&](int k) {
+    const auto* at = reinterpret_cast<const __m128i*>(entries + 16 * k);
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(at)), low);
+  };
+  const __m256i bit4 = _mm256_slli_epi16(x, 3), bit5 = _mm256_slli_epi16(x, 2);
+  const __m256i bit6 = _mm256_slli_epi16(x, 1);  // each where a blend looks, in the highest bit
+  const auto four = [&](int k) {
+    const __m256i first = _mm256_blendv_epi8(table(k), table(k + 1), bit4);
+    const __m256i second = _mm256_blendv_epi8(table(k + 2), table(k + 3), bit4);
+    return _mm256_blendv_epi8(first, second, bit5);
+  };
+  const __m256i first = _mm256_blendv_epi8(four(0), four(4), bit6);
+  return _mm256_blendv_epi8(first, _mm256_blendv_epi8(four(8), four(12), bit6), x);
+}
+#endif
+
+// The entry, of 256, that each byte names. AVX-512 VBMI looks 64 up in half of them at once, AVX2 32
+// in 16 parts.
 QIR_INLINED void looked_up(const uint8_t* entries, const uint8_t* from, int64_t count,
                            uint8_t* to) {
   int64_t i = 0;
@@ -112,6 +134,8 @@ QIR_INLINED void looked_up(const uint8_t* entries, const uint8_t* from, int64_t 
     const __m512i high = _mm512_permutex2var_epi8(part[2], x, part[3]);
     _mm512_storeu_si512(to + i, _mm512_mask_mov_epi8(low, _mm512_movepi8_mask(x), high));
   }
+#elif QIR_LANES == 8
+  for (; i + 32 <= count; i += 32) store(looked_up(entries, load<__m256i>(from + i, 32)), to + i, 32);
 #endif
   for (; i < count; ++i) to[i] = entries[from[i]];
 }
