@@ -110,7 +110,7 @@ def test_convolutions_whose_windows_are_not_gathered(data, seed):
 def test_convolutions_of_fewer_products(data, seed):
     rng, draw = np.random.default_rng(seed), data.draw
     pads = [(draw(st.integers(-1, 2)), draw(st.integers(0, 2))) for _ in range(2)]
-    height, width = draw(st.tuples(st.integers(3, 30), st.integers(3, 30)))
+    height, width = draw(st.tuples(st.integers(4, 30), st.integers(4, 30)))
     inner, outputs = draw(st.sampled_from([16, 32, 48, 176])), draw(st.integers(1, 40))
     images = draw(st.integers(1, 3)) if height * width > 200 else 40
     x = stored(draw, rng, images, height, width, inner)
@@ -119,8 +119,34 @@ def test_convolutions_of_fewer_products(data, seed):
     agrees(xla.conv(x, w, b, padding=pads, kernel="valid", **finish), (x,), rng)
 
 
+def test_what_crossed_products_begin_with():
+    rng = np.random.default_rng(0)
+    avx2 = Library("avx2", 16, 2, 4, 1, 0, 2, 1, 1)
+    w = rng.integers(-128, 128, (2, 402, 19)).astype(np.int8)
+    assert packing.crosses(w, avx2) and not packing.crosses(w[:, :300], avx2)
+    whole = np.pad(w.astype(np.int64), ((0, 0), (0, 2), (0, 0))).reshape(2, -1, 4, 19)
+    wanted = -(whole[:, :, 0] * whole[:, :, 2] + whole[:, :, 1] * whole[:, :, 3]).sum(1)
+    found = packing.begun(w, packing.packed(w, avx2), avx2, is_signed=True)
+    np.testing.assert_array_equal(found, wanted.reshape(-1))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.data(), SEEDS)
+def test_convolutions_of_long_rows(data, seed):
+    rng, draw = np.random.default_rng(seed), data.draw
+    kernel, a = draw(st.sampled_from([(3, 3), (5, 5), (2, 4), (7, 7)])), draw(windows())
+    groups, inner = draw(st.integers(1, 2)), draw(st.sampled_from([7, 33, 36, 40, 96]))
+    height, width = map(covered, (draw(SIZES), draw(SIZES)), kernel, a["dilation"])
+    outputs = groups * draw(st.integers(1, 40))
+    x = stored(draw, rng, draw(FEW), height, width, inner * groups)
+    w, b = weights(rng, (*kernel, inner, outputs), outputs)
+    finish = draw(finishes(outputs, inner * kernel[0] * kernel[1], rng))
+    way = "grouped" if groups > 1 else "valid"
+    agrees(xla.conv(x, w, b, groups=groups, kernel=way, **a, **finish), (x,), rng)
+
+
 def test_which_convolutions_take_fewer_products():
-    avx2, amx = Library("avx2", 16, 2, 2, 1, 0, 2, 1), Library("amx", 32, 4, 64, 16, 0, 4, 1)
+    avx2, amx = Library("avx2", 16, 2, 4, 1, 0, 2, 1, 1), Library("amx", 32, 4, 64, 16, 0, 4, 0, 1)
     windows_of_14 = (3, 3, 1, 1, 1, 1, 1, 1, 14, 14, 256, 1)
     assert packing.are_transformed(windows_of_14, 1, 256, avx2)
     assert not packing.are_transformed(windows_of_14, 1, 256, amx)
@@ -162,7 +188,7 @@ def test_convolutions_that_read_rows_of_windows(data, seed):
 
 
 def test_which_convolutions_read_rows_of_windows():
-    amx = Library("amx", 32, 4, 64, 16, 0, 4, 1)
+    amx = Library("amx", 32, 4, 64, 16, 0, 4, 0, 1)
     windows_of_224 = (7, 7, 2, 2, 1, 1, 3, 3, 112, 112, 64, 1)
     assert packing.runs_of(windows_of_224, 3, amx) == 7
     assert packing.runs_of((3, 3, 2, 2, 1, 1, 0, 0, 112, 112, 32, 1), 3, amx) == 3
@@ -394,7 +420,8 @@ print(library())
 
 
 @pytest.mark.parametrize("chosen, said", [
-    ("plain", "name='plain', columns=16, depth=2, inner=2, rows=1, offset=0, taps=1, threads=3"),
+    ("plain", "name='plain', columns=16, depth=2, inner=2, rows=1, offset=0, taps=1, crosses=0, "
+              "threads=3"),
     ("off", "None"),
     ("vnni", "QIR_NATIVE names no kernels: 'vnni'"),
 ])  # fmt: skip

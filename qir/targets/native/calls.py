@@ -13,8 +13,10 @@ from ...rounding import Rescale
 from .library import is_called, library
 from .packing import (
     are_transformed,
+    begun,
     by_groups,
     by_taps,
+    crosses,
     in_order,
     in_places,
     packed,
@@ -107,14 +109,14 @@ def _strides(shape, order) -> list[int]:
 def _conv(op: Op, x, weights: np.ndarray, windows, sum: Sum | None):
     """weights: [groups, K, outputs / groups]."""
     kernels, bias = library(), op.operands[2].value
-    if x.dtype == jnp.int8:
-        taken = kernels.offset * weights.sum(1, dtype=np.int64).reshape(-1)
-        bias = (bias - taken).astype(np.int32)  # modulo 2**32, as the sums are
     name = "qir_conv" if sum is None else "qir_conv_sum"
     if are_transformed(windows, x.shape[0], x.shape[3], kernels):
-        return _called(name, op, x, transformed(weights, kernels), bias, (*windows, 1), sum)
+        return _called(name, op, x, transformed(weights, kernels), bias, (*windows, 1, 0), sum)
     runs = runs_of(windows, x.shape[3], kernels)
-    return _called(name, op, x, packed(weights, kernels, runs), bias, (*windows, runs), sum)
+    tiles = packed(weights, kernels, runs)
+    bias = (bias + begun(weights, tiles, kernels, x.dtype == jnp.int8)).astype(np.int32)
+    windows = (*windows, runs, crosses(weights, kernels))
+    return _called(name, op, x, tiles, bias, windows, sum)
 
 
 def _windows(op: Op, groups: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from qir.dialects.hybrid import channel_scales, pads_of
 from ...ir import Op
 from .calls import windows_of
 from .library import is_called, library
-from .packing import by_groups, packed, runs_of
+from .packing import begun, by_groups, crosses, packed, runs_of
 
 
 def serves(op: Op) -> bool:
@@ -44,8 +44,10 @@ def depthwise(op: Op, x, b):
 def _conv(op: Op, x, weights: np.ndarray, b, windows):
     taps = weights.sum(1, dtype=np.int32).reshape(-1)
     runs = runs_of(windows, x.shape[3], library())
-    return _called("qir_hybrid_conv", op, x, packed(weights, library(), runs),
-                   -library().offset * taps, taps, b, (*windows, runs))  # fmt: skip
+    tiles = packed(weights, library(), runs)
+    start = begun(weights, tiles, library(), is_signed=True)
+    windows = (*windows, runs, crosses(weights, library()))
+    return _called("qir_hybrid_conv", op, x, tiles, start, taps, b, windows)
 
 
 def _called(name: str, op: Op, x, weights, start, taps, b, windows):

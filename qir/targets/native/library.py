@@ -18,7 +18,7 @@ from ...errors import QirError, QirWarning, suggestion
 CALLS = ("qir_conv", "qir_conv_sum", "qir_depthwise", "qir_batch_dot", "qir_hybrid_conv",
          "qir_hybrid_depthwise", "qir_pool", "qir_softmax", "qir_norm", "qir_table")  # fmt: skip
 SETS = ("plain", "avx2", "avx512vnni", "amx")
-NUMBERS = ("columns", "depth", "inner", "rows", "offset", "taps", "threads")
+NUMBERS = ("columns", "depth", "inner", "rows", "offset", "taps", "crosses", "threads")
 STEM = "_kernels"
 
 
@@ -28,7 +28,8 @@ class Library:
 
     name: the instruction set. columns, depth, inner: tiles of weights, see src/kernels.h. rows: of
     how many a product is at least. offset: what is added to a signed input. taps: of a depthwise
-    filter, packed together. threads: how many a call uses at most.
+    filter, packed together. crosses: whether products may be crossed, see
+    src/avx2.cc. threads: how many a call uses at most.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Library:
     rows: int
     offset: int
     taps: int
+    crosses: int
     threads: int
 
 

@@ -18,6 +18,32 @@ def packed(weights: np.ndarray, kernels: Library, runs: int = 1) -> np.ndarray:
     return np.ascontiguousarray(tiles.transpose(0, 3, 1, 4, 2))
 
 
+CROSSED = 320
+"""How long the rows of a product are that is crossed: short ones take longer to prepare."""
+
+
+def crosses(weights: np.ndarray, kernels: Library) -> bool:
+    """Whether the products of weights [groups, K, N] are crossed, see src/avx2.cc."""
+    return bool(kernels.crosses) and weights.shape[1] >= CROSSED
+
+
+def begun(weights: np.ndarray, tiles: np.ndarray, kernels: Library, is_signed: bool) -> np.ndarray:
+    """What every output's sum of products begins with, less its bias: weights [groups, K, N] as
+    packed into tiles. Modulo 2**32, as the sums are.
+
+    A signed input is moved up, and where products are crossed, w0 w2 + w1 w3 of every four weights
+    is in the sum.
+    """
+    start = np.zeros((weights.shape[0], weights.shape[2]), np.int64)
+    if is_signed:
+        start -= kernels.offset * weights.sum(1, dtype=np.int64)
+    if crosses(weights, kernels):
+        steps = tiles.astype(np.int32)
+        both = (steps[:, :, ::2] * steps[:, :, 1::2]).sum((2, 4), dtype=np.int64)
+        start -= both.reshape(len(weights), -1)[:, : weights.shape[2]]
+    return start.reshape(-1)
+
+
 def up(number: int, step: int) -> int:
     """The next multiple of a step."""
     return -(-number // step) * step

@@ -25,6 +25,7 @@ struct Avx512Vnni {
   static constexpr int kRows = 12;
   static constexpr int64_t kGathered = 1, kColumns = 32, kDepth = 4, kInner = 4;
   static constexpr int64_t kOffset = 128;
+  static constexpr bool kCrosses = false;
   using Ready = AlwaysReady;
 
   // A signed x is moved up by kOffset; the bias makes up for it.

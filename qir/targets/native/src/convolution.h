@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 #include "kernels.h"
 #include "requantize.h"
@@ -114,6 +115,7 @@ struct Product {
   // Up to kRows rows of the result from `row` on, in the columns of a tile of a group.
   struct Part {
     int64_t row, count, group, tile;
+    const int32_t* taken = nullptr;  // by row
   };
   using Acc = int32_t (*)[Isa::kColumns];
 
@@ -126,7 +128,7 @@ struct Product {
   void write(const Part& at, Acc acc) const {
     const int64_t first = at.tile * Isa::kColumns, channel = at.group * columns + first;
     const int64_t used = std::min(columns - first, Isa::kColumns);
-    const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, nullptr};
+    const Sums sums{at.count, Isa::kColumns, acc[0], c.bias + channel, at.taken};
     const int64_t place = at.row * w.outputs + channel;
     if (c.reals != nullptr)
       by_width<Isa>(used, [&](auto width) {
@@ -184,6 +186,11 @@ struct Product {
   // Rows from `row` on by the tiles from `first` to `last`.
   void block(int64_t row, int64_t count, int64_t group, int64_t first, int64_t last) const {
     const Left<Element> all = rows_of(row, count, group);
+    thread_local std::vector<int32_t> taken;
+    if constexpr (Isa::kCrosses) {
+      taken.resize(count);
+      for (int64_t r = 0; r < count; ++r) taken[r] = Isa::taken(all, r);
+    }
     const auto written = [&](const Part& part, Acc acc)
         __attribute__((noinline)) { write(part, acc); };
     Overlapped<Isa, Part, decltype(written)> parts(written);
@@ -191,7 +198,8 @@ struct Product {
     for (int64_t panel = first; panel < last; panel += fitting)
       for (int64_t r = 0; r < count; r += Isa::kRows)
         for (int64_t tile = panel; tile < std::min(panel + fitting, last); ++tile) {
-          const Part part{row + r, std::min<int64_t>(Isa::kRows, count - r), group, tile};
+          const Part part{row + r, std::min<int64_t>(Isa::kRows, count - r), group, tile,
+                          Isa::kCrosses ? taken.data() + r : nullptr};
           Left<Element> left = all;
           left.rows += r * left.pitch;
           parts(part, [&](Acc acc, auto& pending) { multiply(part, left, acc, pending); });

@@ -11,15 +11,17 @@
 namespace qir {
 namespace {
 
-// windows: as `Windows` lists them, without the batch, which x has; those of a convolution with runs.
+// windows: as `Windows` lists them, without the batch, which x has; those of a convolution with runs
+// and whether it crosses.
 bool read(ffi::Span<const int64_t> shape, Numbers said, Windows& w) {
-  if (shape.size() != 4 || said.size() < 12 || said.size() > 13) return false;
+  if (shape.size() != 4 || (said.size() != 12 && said.size() != 14)) return false;
   const int64_t* s = said.begin();
   w = {shape[0], shape[1], shape[2], shape[3], {s[0], s[1]}, {s[2], s[3]},
        {s[4], s[5]}, {s[6], s[7]}, s[8], s[9], s[10], s[11]};  // clang-format off
-  if (said.size() == 13) w.runs = s[12];
+  if (said.size() == 14) w.runs = s[12], w.crosses = s[13] != 0;
   return w.groups > 0 && w.channels % w.groups == 0 && w.outputs % w.groups == 0 &&
-         (w.runs == 1 || (w.runs == w.kernel[0] && w.groups == 1));
+         (w.runs == 1 || (w.runs == w.kernel[0] && w.groups == 1)) &&
+         (!w.crosses || chosen().layout.crosses);
 }
 
 bool read(const ffi::AnyBuffer& x, Numbers said, Windows& w) {
@@ -261,6 +263,7 @@ QIR_PUBLIC int64_t qir_depth() { return qir::chosen().layout.depth; }
 QIR_PUBLIC int64_t qir_inner() { return qir::chosen().layout.inner; }
 QIR_PUBLIC int64_t qir_rows() { return qir::chosen().layout.rows; }
 QIR_PUBLIC int64_t qir_taps() { return qir::chosen().layout.taps; }
+QIR_PUBLIC int64_t qir_crosses() { return qir::chosen().layout.crosses; }
 QIR_PUBLIC int64_t qir_offset() { return qir::chosen().layout.offset; }
 QIR_PUBLIC int64_t qir_threads() { return qir::thread_count(); }
 }

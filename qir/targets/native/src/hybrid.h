@@ -102,10 +102,10 @@ void on_the_fly(const Windows& windows, const Hybrid& hybrid, const Layer& layer
   layer(images.values.data(), reals);
 }
 
-template <typename Isa>
+template <typename Isa, typename Crossed>
 void hybrid_conv(const Windows& windows, const Hybrid& hybrid) {
   on_the_fly(windows, hybrid, [&](const uint8_t* values, const Reals& reals) {
-    conv<Isa>(windows, {values, true, 0, static_cast<const int8_t*>(hybrid.weights), hybrid.start,
+    conv<Isa, Crossed>(windows, {values, true, 0, static_cast<const int8_t*>(hybrid.weights), hybrid.start,
                         {}, nullptr, &reals});
   });
 }

@@ -57,7 +57,8 @@ struct Windows {
   int64_t n, height, width, channels;
   int64_t kernel[2], stride[2], dilation[2], before[2];  // before: the padding at top and left
   int64_t out_height, out_width, outputs, groups;
-  int64_t runs = 1;  // how many of them a filter is packed as, see `Layout`
+  int64_t runs = 1;      // how many of them a filter is packed as, see `Layout`
+  bool crosses = false;  // whether what crossed products add is in the bias, see `Layout`
 };
 
 // Which taps of a packed depthwise filter are brought together, so many at once, see lines.h: those
@@ -174,9 +175,9 @@ struct Pool {
 // [N / columns, K / depth, columns, depth], padded with zeros, each run of K to a multiple of `inner`.
 // rows: of how many a product is at least. offset: what is added to a signed x before the product,
 // which the bias has to make up for. taps: how many of a depthwise filter are packed together, 1 for
-// none.
+// none. crosses: 1 where windows may say that the bias makes up for w0 w2 + w1 w3 of every four rows.
 struct Layout {
-  int64_t columns, depth, inner, rows, offset, taps;
+  int64_t columns, depth, inner, rows, offset, taps, crosses;
 };
 
 struct Kernels {

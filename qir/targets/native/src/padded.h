@@ -73,27 +73,36 @@ struct Padded {
   struct Part {
     const Element* from;
     int64_t place, count, tile, row;
+    const int32_t* taken;  // by place
   };
 
-  // Writes what is inside of the rows among `count` places from `place` on.
-  void write(int64_t place, int64_t count, int64_t row, int64_t tile, Acc acc) const {
-    for (int64_t i = 0; i < count;) {
-      const int64_t y = (place + i) / across, x = (place + i) % across;
-      const int64_t some = std::min(count - i, w.out_width - x);
-      if (some > 0) p.write({row + y * w.out_width + x, some, 0, tile}, acc + i);
-      i = (y + 1) * across - place;
+  // Writes what is inside of the rows among the places.
+  void write(const Part& part, Acc acc) const {
+    for (int64_t i = 0; i < part.count;) {
+      const int64_t y = (part.place + i) / across, x = (part.place + i) % across;
+      const int64_t some = std::min(part.count - i, w.out_width - x);
+      const int32_t* taken = Isa::kCrosses ? part.taken + part.place + i : nullptr;
+      if (some > 0)
+        p.write({part.row + y * w.out_width + x, some, 0, part.tile, taken}, acc + i);
+      i = (y + 1) * across - part.place;
     }
   }
 
   // Calls act for what tiles multiply of one image; its copy is at `copied`.
   template <typename Act>
-  void by_units(const Element* copied, int64_t rows, int64_t row, const Act& act) const {
+  void by_units(const Element* copied, int64_t rows, int64_t row, const int32_t* taken,
+                const Act& act) const {
     const int64_t lines = goes_on ? 1 : rows, next = w.stride[0] * width * w.channels;
     const int64_t places = goes_on ? (rows - 1) * width + w.out_width : w.out_width;
     for (int64_t line = 0; line < lines; ++line, copied += next)
       for (int64_t i = 0; i < places; i += Isa::kRows)
         act(Part{copied + i * pitch, line * across + i, std::min<int64_t>(Isa::kRows, places - i),
-                 0, row});
+                 0, row, taken});
+  }
+
+  Left<Element> left_of(const Part& part, const std::vector<int64_t>& starts) const {
+    return {part.from, pitch, length / Isa::kDepth, static_cast<int64_t>(starts.size()),
+            starts.data()};
   }
 
   // Rows from `top` to `bottom` of some images, by the tiles from `first` to `last`.
@@ -105,13 +114,23 @@ struct Padded {
     copied.resize(images * size + Isa::kRows * pitch + length);
     for (int64_t i = 0; i < images; ++i) copy(image + i, top, bottom, copied.data() + i * size);
     find(starts);
+    const int64_t rows = bottom - top, places = rows * across;
+    const auto row_of = [&](int64_t i) { return ((image + i) * w.out_height + top) * w.out_width; };
+    thread_local std::vector<int32_t> taken;
+    if constexpr (Isa::kCrosses) {
+      taken.resize(images * places);
+      for (int64_t i = 0; i < images; ++i)
+        by_units(copied.data() + i * size, rows, row_of(i), nullptr, [&](const Part& part) {
+          for (int64_t r = 0; r < part.count; ++r)
+            taken[i * places + part.place + r] = Isa::taken(left_of(part, starts), r);
+        });
+    }
     const auto written = [&](const Part& part, Acc acc)
-        __attribute__((noinline)) { write(part.place, part.count, part.row, part.tile, acc); };
+        __attribute__((noinline)) { write(part, acc); };
     Overlapped<Isa, Part, decltype(written)> parts(written);
     const auto multiply = [&](Part part, int64_t tile) {
       part.tile = tile;
-      const Left<Element> left{part.from, pitch, length / Isa::kDepth,
-                               static_cast<int64_t>(starts.size()), starts.data()};
+      const Left<Element> left = left_of(part, starts);
       parts(part, [&](Acc acc, auto& pending) {
         p.multiply({0, part.count, 0, tile}, left, acc, pending);
       });
@@ -121,8 +140,8 @@ struct Padded {
     const int64_t step = stays ? last - first : 1;
     for (int64_t tile = first; tile < last; tile += step)
       for (int64_t i = 0; i < images; ++i)
-        by_units(copied.data() + i * size, bottom - top,
-                 ((image + i) * w.out_height + top) * w.out_width, [&](const Part& part) {
+        by_units(copied.data() + i * size, rows, row_of(i), taken.data() + i * places,
+                 [&](const Part& part) {
                    for (int64_t each = tile; each < tile + step; ++each) multiply(part, each);
                  });
   }

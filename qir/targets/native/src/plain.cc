@@ -13,6 +13,7 @@ struct Plain {
   static constexpr int kRows = 4;
   static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 2;
   static constexpr int64_t kOffset = 0;
+  static constexpr bool kCrosses = false;
   using Ready = AlwaysReady;
 
   static int16_t element(uint8_t stored, bool is_signed) {

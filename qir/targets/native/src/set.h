@@ -17,10 +17,11 @@
 namespace qir {
 namespace {
 
-template <typename Isa>
+// Crossed: multiplies long rows, if that is not Isa.
+template <typename Isa, typename Crossed = Isa>
 constexpr Kernels kernels_of(const char* name) {
   return {name, {Isa::kColumns, Isa::kDepth, Isa::kInner, Isa::kGathered, Isa::kOffset,
-                 QIR_TAPS}, conv<Isa>,
+                 QIR_TAPS, Crossed::kCrosses}, conv<Isa, Crossed>,
 #if QIR_TAPS == 4
           depthwise_by_fours,
 #elif QIR_TAPS == 2
@@ -28,7 +29,7 @@ constexpr Kernels kernels_of(const char* name) {
 #else
           depthwise,
 #endif
-          batch_dot<Isa>, hybrid_conv<Isa>, hybrid_depthwise, pool, softmax,
+          batch_dot<Isa>, hybrid_conv<Isa, Crossed>, hybrid_depthwise, pool, softmax,
           norm, table};
 }
 

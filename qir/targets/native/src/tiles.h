@@ -5,6 +5,8 @@
 // kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
 // multiply(count, left, b, acc, is_signed, pending), acc[count][kColumns] = left[count] * b, where the
 // rows are what the bytes of x became, signed or not; before it changes acc it calls pending().
+// Where it kCrosses, each sum of a row is more than that by taken(left, row), and by what the packed
+// columns add, see `Layout`.
 #pragma once
 
 #include <algorithm>

@@ -44,9 +44,9 @@ QIR_INLINED void transformed(Vector& a, Vector& b, Vector& c, Vector& d) {
 
 template <typename Isa>
 struct Winograd {
-  static_assert(Isa::kDepth == 2 && sizeof(typename Isa::Element) == 2);
+  static_assert(Isa::kDepth == 2 && sizeof(typename Isa::Element) == 2 && !Isa::kCrosses);
   using U32 = uint32_t __attribute__((vector_size(4 * kLanes)));  // sums on the way may wrap
-  const Product<Isa>& p;
+  const Product<Isa> p;
   const Windows& w = p.w;
   int64_t down = ceil_div(w.out_height, 2), across = ceil_div(w.out_width, 2);  // squares
 
