@@ -1,10 +1,11 @@
 """int8 on a CPU side by side: qir, LiteRT, ONNX Runtime, OpenVINO, and their float.
 
-    python -m benchmarks.peers [--only MODEL] [--rounds 30]
+    python -m benchmarks.peers [--only MODEL] [--rounds 30] [--page peers_avx2]
 
 One process for each model and number of threads, all engines called in turn in it; one more for
 each engine's memory and first call. Files go to build/peers, where they are kept; rows to
-results/peers.json: `--only` measures that model anew. Needs `pip install -e ".[peers]"`.
+results/PAGE.json: `--only` measures that model anew. A page is of one machine. Needs
+`pip install -e ".[peers]"`.
 """
 
 import json
@@ -29,7 +30,6 @@ from .models import efficientnet, encoder, mobilenet_v2, resnet50
 from .models.random_inputs import images, tokens
 
 FILES = Path(__file__).resolve().parent.parent / "build" / "peers"
-ROWS = measure.RESULTS / "peers.json"
 NEEDED = ("onnx", "onnxruntime", "openvino", "nncf")
 BATCHES, THREADS, CALIBRATION = (1, 8), (1, 2), 32
 REST = 0.05  # seconds
@@ -58,9 +58,10 @@ NOTE = (
 @click.command(help=__doc__)
 @click.option("--only", multiple=True, type=click.Choice(list(MODELS)), help="Just these, anew.")
 @click.option("--rounds", default=30, show_default=True, help="Timed calls of each.")
+@click.option("--page", default="peers", show_default=True, help="Of results, that is written.")
 @click.option("--timed", nargs=2, type=(click.Choice(list(MODELS)), int), hidden=True)
 @click.option("--first", nargs=2, type=(click.Choice(list(MODELS)), str), hidden=True)
-def main(only, rounds, timed, first) -> None:
+def main(only, rounds, page, timed, first) -> None:
     if timed:
         click.echo(json.dumps(times(*timed, rounds)))
         return
@@ -71,12 +72,13 @@ def main(only, rounds, timed, first) -> None:
     if missing:
         raise click.ClickException(f"{', '.join(missing)} not installed: "
                                    "pip install -e \".[peers]\"")  # fmt: skip
-    known = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    rows = measure.RESULTS / f"{page}.json"
+    known = json.loads(rows.read_text()) if rows.exists() else {}
     for name in only or MODELS:
         known[name] = measured(name, rounds)
-        write_atomically(ROWS, json.dumps(known, indent=1) + "\n")
+        write_atomically(rows, json.dumps(known, indent=1) + "\n")
         parts = [NOTE, *(part for each in MODELS if each in known for part in table(each, known))]
-        path = measure.write_results("peers", "int8 on a CPU, side by side", parts)
+        path = measure.write_results(page, "int8 on a CPU, side by side", parts)
         click.echo(f"{name}: written to {path}")
 
 
