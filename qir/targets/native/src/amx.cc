@@ -33,7 +33,7 @@ constexpr Tiles kTiles;
 
 struct Amx {
   using Element = uint8_t;
-  static constexpr int kRows = 32;
+  static constexpr int kAtOnce = 32, kRows = 32;
   static constexpr int64_t kGathered = 16, kColumns = 32, kDepth = 4, kInner = 64, kOffset = 0;
   static constexpr bool kCrosses = false;
   static constexpr int64_t kPitch = kColumns * int64_t{sizeof(int32_t)};

@@ -23,7 +23,7 @@ namespace {
 
 struct Avx2 {
   using Element = int16_t;
-  static constexpr int kRows = 6;
+  static constexpr int kAtOnce = 6, kRows = 8 * kAtOnce;
   static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 4;
   static constexpr int64_t kOffset = 0;
   static constexpr bool kCrosses = false;
@@ -88,7 +88,7 @@ struct Avx2 {
 // x0 x2, which a row has in common with all columns, and w0 w2, which is in the bias.
 struct Avx2Crossed {
   using Element = int16_t;
-  static constexpr int kRows = 4;
+  static constexpr int kAtOnce = 4, kRows = 12 * kAtOnce;
   static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 4;
   static constexpr int64_t kOffset = 0;
   static constexpr bool kCrosses = true;

@@ -22,7 +22,7 @@ namespace {
 
 struct Avx512Vnni {
   using Element = uint8_t;
-  static constexpr int kRows = 12;
+  static constexpr int kAtOnce = 12, kRows = 12;
   static constexpr int64_t kGathered = 1, kColumns = 32, kDepth = 4, kInner = 4;
   static constexpr int64_t kOffset = 128;
   static constexpr bool kCrosses = false;

@@ -132,13 +132,13 @@ struct BatchDot {
   void run() const {
     int64_t batches = 1;
     for (int64_t axis = 0; axis < p.rank; ++axis) batches *= p.batch[axis];
-    const int64_t blocks = ceil_div(p.rows, Isa::kRows);
+    const int64_t blocks = ceil_div(p.rows, Isa::kAtOnce);
     // few products: the rows of each are shared out too
     const int64_t parts = batches >= thread_count() ? 1 : std::min(blocks, thread_count());
     parallel_for(batches * parts, [&](int64_t task) {
       const int64_t part = task % parts;
-      rows(task / parts, std::min(p.rows, blocks * part / parts * Isa::kRows),
-           std::min(p.rows, blocks * (part + 1) / parts * Isa::kRows));
+      rows(task / parts, std::min(p.rows, blocks * part / parts * Isa::kAtOnce),
+           std::min(p.rows, blocks * (part + 1) / parts * Isa::kAtOnce));
     });
   }
 };

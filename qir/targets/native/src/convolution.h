@@ -211,17 +211,18 @@ struct Product {
   void run() const {
     const bool stays = tiles * Isa::kColumns * lda <= kColumnsBytes;
     const int64_t bytes = stays ? kBlockBytes : kLargeBlockBytes;
-    const int64_t fitting = bytes / (lda * int64_t{sizeof(Element)}) / Isa::kRows;
-    const int64_t units = ceil_div(rows, Isa::kRows), threads = thread_count();
-    int64_t blocks = ceil_div(units, std::clamp<int64_t>(fitting, 1, 8));
+    const int64_t fitting = bytes / (lda * int64_t{sizeof(Element)}) / Isa::kAtOnce;
+    const int64_t units = ceil_div(rows, Isa::kAtOnce), threads = thread_count();
+    const int64_t most = std::max(8, 2 * Isa::kRows / Isa::kAtOnce);
+    int64_t blocks = ceil_div(units, std::clamp<int64_t>(fitting, 1, most));
     if (blocks * w.groups < 4 * threads) blocks = std::min(units, round_up(blocks, threads));
     const int64_t few = lies_in_x ? 4 * threads : 2 * threads;
     const int64_t parts = threads == 1 ? 1 : std::min(tiles, ceil_div(few, blocks * w.groups));
     parallel_for(blocks * w.groups * parts, [&](int64_t task) {
       const int64_t part = task % parts, group = task / parts % w.groups;
       const int64_t at = task / parts / w.groups;
-      const int64_t row = units * at / blocks * Isa::kRows;
-      const int64_t last = std::min(units * (at + 1) / blocks * Isa::kRows, rows);
+      const int64_t row = units * at / blocks * Isa::kAtOnce;
+      const int64_t last = std::min(units * (at + 1) / blocks * Isa::kAtOnce, rows);
       block(row, last - row, group, tiles * part / parts, tiles * (part + 1) / parts);
     });
   }

@@ -1,5 +1,5 @@
-// A depthwise convolution by products of two taps at once, with AVX2: 16 channels side by side, each
-// channel's two numbers brought together in 16 bits, then multiplied and summed by one instruction.
+// A depthwise convolution by products of two taps at once, with AVX2: 16 channels side by side,
+// each channel's two numbers brought together in 16 bits, then multiplied and summed at once.
 //
 // The two lie across a line of the result, see lines.h. Filters are packed as [taps along the line,
 // taps across it / 2, blocks, channel, tap].
@@ -42,6 +42,10 @@ struct Pairs {
     return kSigned ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
   }
 
+  QIR_INLINED static __m256i plus(__m256i sum, __m256i x, __m256i y) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+  }
+
   // Brings two taps together, [channel][tap], at `columns` columns.
   template <typename Count>
   QIR_INLINED void bring(Tap one, Tap other, int64_t columns, Count count, int16_t* to) const {
@@ -76,13 +80,13 @@ struct Pairs {
     for (int64_t j = 0; j < along.kernel; ++j, from += along.dilation * column) {
       const int16_t* seen = from;
       for (int64_t p = 0; p < pairs; ++p, seen += kPair, filter += lines.blocks * kPair) {
-        const __m256i low = load<__m256i>(filter, kBlock), high = load<__m256i>(filter + kBlock, kBlock);
+        const auto low = load<__m256i>(filter, kBlock);
+        const auto high = load<__m256i>(filter + kBlock, kBlock);
 #pragma GCC unroll 8
         for (int c = 0; c < kCount; ++c) {
           const int16_t* at = seen + c * next;
-          acc[c][0] = _mm256_add_epi32(acc[c][0], _mm256_madd_epi16(load<__m256i>(at, kBlock), low));
-          acc[c][1] = _mm256_add_epi32(
-              acc[c][1], _mm256_madd_epi16(load<__m256i>(at + kBlock, kBlock), high));
+          acc[c][0] = plus(acc[c][0], load<__m256i>(at, kBlock), low);
+          acc[c][1] = plus(acc[c][1], load<__m256i>(at + kBlock, kBlock), high);
         }
       }
     }

@@ -1,5 +1,5 @@
-// f32_half_even for tiles of two registers to a row, 32 or 16 channels: two rows become bytes together,
-// so that saturating instructions do most of what clamping would.
+// f32_half_even for tiles of two registers to a row, 32 or 16 channels: two rows become bytes
+// together, so that saturating instructions do most of what clamping would.
 #pragma once
 
 #include <algorithm>

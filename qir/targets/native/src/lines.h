@@ -1,6 +1,6 @@
-// The lines of a depthwise result, whose windows share what they see: a column of a line is what the
-// taps across it see at one place, brought together so many taps at once, and windows read their
-// columns. kTaps: as many taps; kBlock: channels at a time.
+// The lines of a depthwise result, whose windows share what they see: a column of a line is what
+// the taps across it see at one place, brought together so many taps at once, and windows read
+// their columns. kTaps: as many taps; kBlock: channels at a time.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ struct Axis {
   int64_t size, kernel, stride, dilation, before, out, x_pitch, y_pitch;
 };
 
-// Where a tap across a line is read in one block of channels; pitch: to the next column, 0 outside of
-// the image.
+// Where a tap across a line is read in one block of channels; pitch: to the next column, 0 outside
+// of the image.
 struct Tap {
   const uint8_t* from;
   int64_t pitch;

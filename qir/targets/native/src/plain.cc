@@ -10,7 +10,7 @@ namespace {
 
 struct Plain {
   using Element = int16_t;
-  static constexpr int kRows = 4;
+  static constexpr int kAtOnce = 4, kRows = 4;
   static constexpr int64_t kGathered = 1, kColumns = 16, kDepth = 2, kInner = 2;
   static constexpr int64_t kOffset = 0;
   static constexpr bool kCrosses = false;

@@ -1,8 +1,9 @@
 // The product that all kernels are made of: some rows by one tile of columns.
 //
 // An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
-// kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kColumns,
-// kDepth, kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
+// kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered, and kAtOnce,
+// how many of them it does not divide; kColumns, kDepth, kInner and kOffset, see `Layout`; Ready, which
+// lives while a thread multiplies; and
 // multiply(count, left, b, acc, is_signed, pending), acc[count][kColumns] = left[count] * b, where the
 // rows are what the bytes of x became, signed or not; before it changes acc it calls pending().
 // Where it kCrosses, each sum of a row is more than that by taken(left, row), and by what the packed
@@ -74,10 +75,16 @@ void by_count(int64_t count, std::integer_sequence<int, kCounts...>,
   ((count == kCounts + 1 ? Isa::template product<kCounts + 1>(arguments...) : void()), ...);
 }
 
-// `multiply` of a set whose product<kCount> knows its rows when it is compiled.
-template <typename Isa, typename... Arguments>
-void by_count(int64_t count, const Arguments&... arguments) {
-  by_count<Isa>(count, std::make_integer_sequence<int, Isa::kRows>(), arguments...);
+// `multiply` of a set whose product<kCount> knows its rows when it is compiled, at most kAtOnce: in
+// equal parts.
+template <typename Isa, typename Weight>
+void by_count(int64_t count, Left<typename Isa::Element> left, const Weight* b,
+              int32_t (*acc)[Isa::kColumns]) {
+  for (int64_t parts = ceil_div(count, Isa::kAtOnce); parts > 0; --parts) {
+    const int64_t some = ceil_div(count, parts);
+    by_count<Isa>(some, std::make_integer_sequence<int, Isa::kAtOnce>(), left, b, acc);
+    left.rows += some * left.pitch, acc += some, count -= some;
+  }
 }
 
 constexpr int64_t kWhole = 32;

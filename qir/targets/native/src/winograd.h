@@ -1,5 +1,5 @@
-// A convolution of 3x3 with stride 1 by fewer products: four neighbouring results from 16 products for
-// each channel, where 36 would do (Winograd's F(2x2, 3x3): Lavin and Gray, 2016, arXiv:1509.09308).
+// A convolution of 3x3 with stride 1 by fewer products: four neighbouring results from 16 products
+// for each channel instead of 36 (Winograd's F(2x2, 3x3): Lavin and Gray, 2016, arXiv:1509.09308).
 //
 // What 4x4 pixels and a filter become is exact in 16 bits, the filter four times as large, so that
 // the sums are exact multiples of four: at most 9 * 128 by 4 * 255 for each channel. Filters are
@@ -63,13 +63,15 @@ struct Winograd {
     for (int64_t channel = 0; channel < w.channels; channel += kShorts) {
       Shorts seen[4][4];
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) seen[i / 4][i % 4] = shorts(from[i / 4][i % 4] + channel, p.c.is_signed);
+      for (int i = 0; i < 16; ++i)
+        seen[i / 4][i % 4] = shorts(from[i / 4][i % 4] + channel, p.c.is_signed);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) transformed(seen[0][j], seen[1][j], seen[2][j], seen[3][j]);
 #pragma GCC unroll 4
       for (auto& row : seen) transformed(row[0], row[1], row[2], row[3]);
 #pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i) store(seen[i / 4][i % 4], to + i * pitch + channel, kShorts);
+      for (int i = 0; i < 16; ++i)
+        store(seen[i / 4][i % 4], to + i * pitch + channel, kShorts);
     }
   }
 
@@ -80,7 +82,9 @@ struct Winograd {
       U32 sums[2][4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) {
-        const auto at = [&](int i) { return load<U32>(from + (4 * i + j) * pitch + column, kLanes); };
+        const auto at = [&](int i) {
+          return load<U32>(from + (4 * i + j) * pitch + column, kLanes);
+        };
         const U32 second = at(1), third = at(2);
         sums[0][j] = at(0) + second + third, sums[1][j] = second - third - at(3);
       }
@@ -92,6 +96,10 @@ struct Winograd {
         store((I32)(s[1] - s[2] - s[3]) >> 2, left + Isa::kColumns, kLanes);
       }
     }
+  }
+
+  static typename Product<Isa>::Acc rows_of(int32_t* sums) {
+    return reinterpret_cast<int32_t(*)[Isa::kColumns]>(sums);
   }
 
   // Rows of squares from `top` to `bottom` of an image, by the tiles from `first` to `last`.
@@ -115,7 +123,7 @@ struct Winograd {
           const int64_t at = place * squares + s;
           const Left<int16_t> left{seen.data() + at * w.channels, w.channels, w.channels / 2};
           by_count<Isa>(std::min<int64_t>(Isa::kRows, squares - s), left, b,
-                        reinterpret_cast<int32_t(*)[Isa::kColumns]>(products.data() + at * Isa::kColumns));
+                        rows_of(products.data() + at * Isa::kColumns));
         }
       for (int64_t y = top; y < bottom; ++y) {
         const int32_t* from = products.data() + (y - top) * across * Isa::kColumns;
@@ -131,7 +139,7 @@ struct Winograd {
   void write(int64_t row, int64_t tile, int32_t* sums) const {
     for (int64_t x = 0; x < w.out_width; x += Isa::kRows)
       p.write({row + x, std::min<int64_t>(Isa::kRows, w.out_width - x), 0, tile},
-              reinterpret_cast<int32_t(*)[Isa::kColumns]>(sums + x * Isa::kColumns));
+              rows_of(sums + x * Isa::kColumns));
   }
 
   // Blocks of rows of squares are the tasks; where there are few, the columns are shared out too.
