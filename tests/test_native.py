@@ -146,7 +146,8 @@ def test_convolutions_of_long_rows(data, seed):
 
 
 def test_which_convolutions_take_fewer_products():
-    avx2, amx = Library("avx2", 16, 2, 4, 1, 0, 2, 1, 1), Library("amx", 32, 4, 64, 16, 0, 4, 0, 1)
+    avx2 = Library("avx2", 16, 2, 4, 1, 0, 2, 1, 1)
+    amx = Library("amx", 32, 4, 64, 16, 0, 4, 0, 1)
     windows_of_14 = (3, 3, 1, 1, 1, 1, 1, 1, 14, 14, 256, 1)
     assert packing.are_transformed(windows_of_14, 1, 256, avx2)
     assert not packing.are_transformed(windows_of_14, 1, 256, amx)
@@ -163,9 +164,9 @@ def test_fewer_products_of_the_largest_numbers():
     for kind in calls.BYTES:
         type = Element(DTYPES[kind], Grid(0.05, 0))
         x = parameter("x", type[1, 12, 12, 1792])
-        scale = derive("f32_half_even", np.float64(3e-7))
-        func = Func("main", (x,), (xla.conv(x, const(w), bias, padding=((1, 1), (1, 1)), to=type,
-                                            kernel="valid", rescale=scale, clamp=None),))  # fmt: skip
+        finish = {"to": type, "rescale": derive("f32_half_even", np.float64(3e-7)), "clamp": None}
+        op = xla.conv(x, const(w), bias, padding=((1, 1), (1, 1)), kernel="valid", **finish)
+        func = Func("main", (x,), (op,))
         values = np.full(x.shape, x.type.lo, x.dtype.numpy)
         values[:, ::2, 1::2] = values[:, 3:5] = x.type.hi
         (found,) = compile_func(func)(values)
