@@ -394,6 +394,17 @@ print("grown by megabytes:", (peak() - before) // 1024)
 """
 
 
+def test_a_set_that_the_processor_lacks_names_the_best():
+    best = _run("from test_native import library; print(library().name)", QIR_NATIVE="").stdout
+    for chosen in ("amx", "avx512vnni", "avx2"):
+        done = _run("from test_native import library; print(library().name)", QIR_NATIVE=chosen)
+        if done.returncode:
+            assert f"this processor does not run: '{chosen}'" in done.stderr
+            assert f"the best here are '{best.strip()}'" in done.stderr
+        else:
+            assert done.stdout.strip() == chosen
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_ten_thousand_calls_from_eight_threads_and_a_fork_in_between():
     done = _run(MANY_CALLS, timeout=300)

@@ -51,8 +51,8 @@ struct Avx2 {
         const __m256i low = wide(b), high = wide(b + 16);
         for (int r = 0; r < kCount; ++r) {
           const __m256i both = pair(a + r * left.pitch + 2 * k);
-          sums[r][0] = _mm256_add_epi32(sums[r][0], _mm256_madd_epi16(both, low));
-          sums[r][1] = _mm256_add_epi32(sums[r][1], _mm256_madd_epi16(both, high));
+          sums[r][0] = plus_pairs(sums[r][0], both, low);
+          sums[r][1] = plus_pairs(sums[r][1], both, high);
         }
       }
     }
@@ -119,16 +119,12 @@ struct Avx2Crossed {
         for (int r = 0; r < kCount; ++r) {
           const Element* row = (r < 2 ? a : c) + r % 2 * left.pitch;
           const __m256i x = Avx2::pair(row), y = Avx2::pair(row + 2);
-          sums[r][0] = plus(sums[r][0], _mm256_add_epi16(x, low[1]), _mm256_add_epi16(y, low[0]));
-          sums[r][1] = plus(sums[r][1], _mm256_add_epi16(x, high[1]), _mm256_add_epi16(y, high[0]));
+          sums[r][0] = plus_pairs(sums[r][0], _mm256_add_epi16(x, low[1]), _mm256_add_epi16(y, low[0]));
+          sums[r][1] = plus_pairs(sums[r][1], _mm256_add_epi16(x, high[1]), _mm256_add_epi16(y, high[0]));
         }
       }
     }
     Avx2::stored<kCount>(sums, acc);
-  }
-
-  QIR_INLINED static __m256i plus(__m256i sum, __m256i x, __m256i y) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
   }
 
   // What a row adds to every sum: x0 x2 + x1 x3 of every four of its elements.

@@ -1,6 +1,7 @@
 // Which set of kernels runs here.
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 #include "kernels.h"
 
@@ -24,11 +25,9 @@ bool has_tiles() {
 }
 #endif
 
+// The set that QIR_NATIVE names, or else, or if this processor does not run that, the best.
 const Kernels& choose() {
-  const char* said = std::getenv("QIR_NATIVE");
-  const auto wanted = [&](const Kernels& set) {
-    return said == nullptr || *said == 0 || std::strcmp(said, set.name) == 0;
-  };
+  std::vector<const Kernels*> runs;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -36,12 +35,16 @@ const Kernels& choose() {
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
 #if defined(QIR_AMX)
-  if (vnni && __builtin_cpu_supports("avx512vbmi") && wanted(kAmx) && has_tiles()) return kAmx;
+  if (vnni && __builtin_cpu_supports("avx512vbmi") && has_tiles()) runs.push_back(&kAmx);
 #endif
-  if (vnni && wanted(kAvx512Vnni)) return kAvx512Vnni;
-  if (avx2 && wanted(kAvx2)) return kAvx2;
+  if (vnni) runs.push_back(&kAvx512Vnni);
+  if (avx2) runs.push_back(&kAvx2);
 #endif
-  return kPlain;
+  runs.push_back(&kPlain);
+  const char* said = std::getenv("QIR_NATIVE");
+  for (const Kernels* set : runs)
+    if (said != nullptr && std::strcmp(said, set->name) == 0) return *set;
+  return *runs.front();
 }
 
 }  // namespace

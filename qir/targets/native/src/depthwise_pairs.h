@@ -38,13 +38,7 @@ struct Pairs {
     return lines;
   }
 
-  static __m256i wide(__m128i bytes) {
-    return kSigned ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
-  }
-
-  QIR_INLINED static __m256i plus(__m256i sum, __m256i x, __m256i y) {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
-  }
+  static __m256i wide(__m128i bytes) { return widened_to_16(bytes, kSigned); }
 
   // Brings two taps together, [channel][tap], at `columns` columns.
   template <typename Count>
@@ -85,8 +79,8 @@ struct Pairs {
 #pragma GCC unroll 8
         for (int c = 0; c < kCount; ++c) {
           const int16_t* at = seen + c * next;
-          acc[c][0] = plus(acc[c][0], load<__m256i>(at, kBlock), low);
-          acc[c][1] = plus(acc[c][1], load<__m256i>(at + kBlock, kBlock), high);
+          acc[c][0] = plus_pairs(acc[c][0], load<__m256i>(at, kBlock), low);
+          acc[c][1] = plus_pairs(acc[c][1], load<__m256i>(at + kBlock, kBlock), high);
         }
       }
     }

@@ -203,7 +203,7 @@ extern const Kernels kAvx2;
 extern const Kernels kAvx512Vnni;
 #endif
 
-// The best set that this processor runs, or that QIR_NATIVE names.
+// The set that QIR_NATIVE names, where this processor runs it, or the best that it runs.
 const Kernels& chosen();
 
 }  // namespace qir

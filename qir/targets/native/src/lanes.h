@@ -100,6 +100,15 @@ QIR_INLINED Bytes narrow(I32 x) { return __builtin_convertvector(x, Bytes); }
 #endif
 
 #if QIR_LANES == 8
+// 16 bytes as numbers of 16 bits; and a sum plus the products of such numbers, two by two.
+QIR_INLINED __m256i widened_to_16(__m128i bytes, bool is_signed) {
+  return is_signed ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+}
+
+QIR_INLINED __m256i plus_pairs(__m256i sum, __m256i x, __m256i y) {
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y));
+}
+
 // The entries of 16 that the low half of each byte names, of 16 such tables the one that the high half
 // does: bit by bit, the highest last.
 QIR_INLINED __m256i looked_up(const uint8_t* entries, __m256i x) {

@@ -1,9 +1,9 @@
 // The product that all kernels are made of: some rows by one tile of columns.
 //
 // An instruction set `Isa` gives: Element, what a gathered number is, and `element`, which makes one;
-// kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered, and kAtOnce,
-// how many of them it does not divide; kColumns, kDepth, kInner and kOffset, see `Layout`; Ready, which
-// lives while a thread multiplies; and
+// kRows, how many rows it multiplies at a time, of memory for a multiple of kGathered; kAtOnce,
+// of how many rows tasks are multiples, as many as share a read of the columns; kColumns, kDepth,
+// kInner and kOffset, see `Layout`; Ready, which lives while a thread multiplies; and
 // multiply(count, left, b, acc, is_signed, pending), acc[count][kColumns] = left[count] * b, where the
 // rows are what the bytes of x became, signed or not; before it changes acc it calls pending().
 // Where it kCrosses, each sum of a row is more than that by taken(left, row), and by what the packed

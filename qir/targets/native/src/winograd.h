@@ -26,8 +26,7 @@ using Shorts = int16_t __attribute__((vector_size(2 * kShorts)));
 
 QIR_INLINED Shorts shorts(const uint8_t* from, bool is_signed) {
 #if QIR_LANES == 8
-  const auto bytes = load<__m128i>(from, kShorts);
-  return (Shorts)(is_signed ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes));
+  return (Shorts)widened_to_16(load<__m128i>(from, kShorts), is_signed);
 #else
   Shorts all;
   for (int i = 0; i < kShorts; ++i) all[i] = is_signed ? static_cast<int8_t>(from[i]) : from[i];
