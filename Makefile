@@ -30,7 +30,7 @@ plugin: export PYTHONPATH :=
 plugin: FOUND = $(abspath $(FRESH))/bin
 plugin:
 	@test -n "$(PYTHON)" || { echo "qir needs Python 3.11 or newer; set PYTHON=..."; exit 1; }
-	rm -rf $(FRESH) build/lib examples/plugin/build
+	rm -rf $(FRESH) build/lib* examples/plugin/build
 	$(PYTHON) -m venv $(FRESH)
 	$(FOUND)/python -m pip install --quiet --disable-pip-version-check . "./examples/plugin[test]"
 	@$(FOUND)/python -I -c "import qir, kestrel; print(qir.__file__, kestrel.__file__, sep='\n')"

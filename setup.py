@@ -1,9 +1,12 @@
 """The optional extension: kernels in C++, built where there are a compiler and XLA's headers."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 SOURCES = Path("qir/targets/native/src")
 
@@ -23,4 +26,19 @@ def extensions() -> list[Extension]:
     )]  # fmt: skip
 
 
-setup(ext_modules=extensions())
+class SideBySide(build_ext):
+    """Compiles as many files at once as there are processors."""
+
+    def build_extension(self, extension: Extension) -> None:
+        compile = self.compiler.compile
+
+        def compiled(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                each = pool.map(lambda source: compile([source], **options), sources)
+                return [objects[0] for objects in each]
+
+        self.compiler.compile = compiled
+        super().build_extension(extension)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": SideBySide})

@@ -30,9 +30,9 @@ OPTIONS = {"xla_cpu_use_fusion_emitters": False}
 """What XLA:CPU is told. Its newer emitters take an MLIR context for each fused loop.
 
 Measured on ResNet-50 at batch 1: 332 against 468 MB in XLA's own layer, 328 against 406 with
-kernels in C++, and a fifth to a third less compile time; run time the same. Other options stay as
-they are: `xla_cpu_prefer_vector_width=512` makes int8 networks up to 10 % faster on some machines,
-and `atan` give NaN on others (jaxlib 0.10.2 on an AMD CPU).
+kernels in C++; times the same. Other options stay as they are: `xla_cpu_prefer_vector_width=512`
+makes int8 networks up to 10 % faster on some machines, and `atan` give NaN on others (jaxlib
+0.10.2 on an AMD CPU).
 """
 
 _LOADED_IN = os.getpid()
