@@ -14,7 +14,8 @@ from ...errors import QirError
 from ...ir import OPS, Func, Op
 
 BYTES = 2**23
-"""What a thread has in hand at most, the operands, result and 32-bit sums of an op, by default."""
+"""Of the operands, the result and the 32-bit sums of an op, at most, for each thread."""
+
 
 def slice_of(func: Func) -> Func:
     """The same function for the part of its batch that is computed at once: a divisor of it.
@@ -26,10 +27,14 @@ def slice_of(func: Func) -> Func:
         return func
     each = max(map(_bytes, func.ops)) / batch
     size = max(n for n in range(1, batch + 1) if batch % n == 0 and (n == 1 or n * each <= _most()))
+    if size == batch:
+        return func
     try:
-        return func if size == batch else func.with_batch(size)
+        part = func.with_batch(size)
     except QirError:  # an attribute holds the batch
         return func
+    # a reshape in between that holds the old batch would deal examples out to its rows
+    return part if all(op.is_const or op.shape[0] == size for op in part.ops) else func
 
 
 def in_slices(run: Callable[..., tuple], part: Func, whole: Func, inputs) -> tuple:
